@@ -1,0 +1,27 @@
+"""One plain line an epoch, for logs that are no terminal."""
+
+from __future__ import annotations
+
+import time
+
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_only
+
+
+class EpochLines(Callback):
+    """Prints how an epoch went when it and its validation have ended."""
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Takes the time."""
+        self._began = time.perf_counter()
+
+    @rank_zero_only
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Prints the line."""
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        shown = [f"{name} {metrics[name]:.4f}" for name in _SHOWN if name in metrics]
+        seconds = time.perf_counter() - self._began
+        print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: {', '.join(shown)}, {seconds:.1f} s", flush=True)
+
+
+_SHOWN = ("train/loss", "train/acc", "val/loss", "val/acc")

@@ -1,0 +1,6 @@
+from lightning import Callback
+
+
+class Results(Callback):
+    def __init__(self, directory):
+        pass

@@ -1,0 +1,114 @@
+"""Checkpoint files: written so that they are whole or not there, read so that they cannot run code."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io import TorchCheckpointIO
+from torch import Tensor
+
+from src.errors import UserError
+
+
+def write(content: dict[str, Any], path: str | os.PathLike) -> None:
+    """Saves beside `path`, brings it to the disk, and renames: whoever kills this finds the old file or the
+    new one, never a part.
+
+    Raises:
+        UserError: if the disk is full or the folder cannot be written; the old file is untouched.
+    """
+    path = Path(path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with beside.open("wb") as file:
+                torch.save(content, file)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+        finally:
+            beside.unlink(missing_ok=True)
+    except (OSError, RuntimeError) as error:
+        # torch reports a failed write of its zip file as a RuntimeError, with the OSError behind it.
+        reason = next((e for e in (error, error.__cause__, error.__context__) if isinstance(e, OSError)), error)
+        if not isinstance(reason, OSError) and "write" not in str(reason):
+            raise
+        older = "; the one before it is untouched" if path.exists() else ""
+        raise UserError(f"the checkpoint {path} could not be written: {_text(reason)}{older}") from error
+
+
+def read(path: str | os.PathLike, map_location: Any = "cpu") -> dict[str, Any]:
+    """Loads a checkpoint without running code that it may contain.
+
+    Raises:
+        UserError: if the file is missing, cut short, no checkpoint, or holds anything but plain data.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise UserError(f"there is no checkpoint {path}{_beside(path)}")
+    try:
+        content = torch.load(path, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(
+            f"the checkpoint {path} is refused: it holds something other than tensors and plain values, which "
+            f"could run code when loaded{_beside(path)}"
+        ) from error
+    except (RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
+        raise UserError(
+            f"the checkpoint {path} cannot be read: it was cut short or is no checkpoint ({_text(error)})"
+            f"{_beside(path)}"
+        ) from error
+    if not isinstance(content, dict) or "state_dict" not in content:
+        raise UserError(f"{path} is no checkpoint of this project: it has no entry state_dict")
+    return content
+
+
+def differences(own: Mapping[str, Tensor], saved: Mapping[str, Tensor]) -> list[str]:
+    """How the parameters of two networks differ in name or shape, one line each."""
+    lines = [f"{name} {tuple(own[name].shape)} is not in the checkpoint" for name in own if name not in saved]
+    lines += [f"{name} {tuple(saved[name].shape)} is only in the checkpoint" for name in saved if name not in own]
+    lines += [
+        f"{name} is {tuple(own[name].shape)} here and {tuple(saved[name].shape)} in the checkpoint"
+        for name in own
+        if name in saved and own[name].shape != saved[name].shape
+    ]
+    return lines
+
+
+def check_same_network(own: Mapping[str, Tensor], saved: Mapping[str, Tensor], source: str) -> None:
+    """Raises UserError with the first differences, if there are any."""
+    lines = differences(own, saved)
+    if lines:
+        more = f"; and {len(lines) - 6} more" if len(lines) > 6 else ""
+        raise UserError(
+            f"{source} is of another network than the configured one: {'; '.join(lines[:6])}{more}. Configure "
+            "the network that it was saved from, or choose another checkpoint"
+        )
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Gives Lightning `write` and `read`."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Saves a checkpoint whole or not at all."""
+        write(checkpoint, path)
+
+    def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
+        """Loads tensors and plain values only, whatever `weights_only` says."""
+        return read(path, map_location or "cpu")
+
+
+def _text(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0]
+
+
+def _beside(path: Path) -> str:
+    others = sorted(other.name for other in path.parent.glob("*.ckpt") if other != path)
+    return f"; beside it lie {', '.join(others)}" if others else ""

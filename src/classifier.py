@@ -1,0 +1,215 @@
+"""The training, validation and test of an image classifier.
+
+Shapes: B pictures of this process, C channels, H rows, W columns, K classes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Protocol
+
+import torch
+import torch.nn.functional as F
+from lightning import LightningModule
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor, nn
+from torchmetrics import MeanMetric, Metric, MetricCollection
+from torchmetrics.classification import (
+    MulticlassAccuracy,
+    MulticlassCalibrationError,
+    MulticlassConfusionMatrix,
+    MulticlassF1Score,
+)
+
+from src import checkpoint
+from src.errors import UserError
+from src.schedule import WarmupDecay
+
+
+class LabelledBatch(Protocol):
+    """What the steps take from a data module.
+
+    Attributes:
+        images_BCHW: float, normalised.
+        labels_B: int64.
+        indices_B: int64, the samples' numbers in their set.
+        size: samples of all processes together.
+    """
+
+    images_BCHW: Tensor
+    labels_B: Tensor
+    indices_B: Tensor
+    size: int
+
+
+class Classifier(LightningModule):
+    """Trains a network by cross-entropy and measures it.
+
+    The loss of a step is the sum over this process's samples divided by the samples of all processes, so
+    that training on several is training on one, also where a last batch does not divide.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        optimizer: OptimizerCallable = lambda params: torch.optim.RMSprop(params, lr=1e-3, alpha=0.9, eps=1e-7),
+        lr_scheduler: LRSchedulerCallable | None = None,
+        lr_interval: Literal["step", "epoch"] = "step",
+        label_smoothing: float = 0.0,
+        num_classes: int = 10,
+        init_from: str | None = None,
+        compile: bool = False,
+    ) -> None:
+        """
+        Args:
+            net: any module that takes pictures (B, C, H, W) and gives logits (B, K), by class path:
+                `src.nets.DeepCNN`, `torchvision.models.resnet18`, your own.
+            optimizer: by class path, without its parameters. The default is Keras's RMSprop.
+            lr_scheduler: by class path, without its optimizer; none keeps the learning rate.
+            lr_interval: whether the schedule moves on with each `step` or `epoch`.
+            label_smoothing: share of the target that is spread over all classes, in [0, 1).
+            num_classes: K; on the command line it is taken from the data.
+            init_from: checkpoint file whose weights training begins with, with a new optimizer. On the command
+                line also a run, whose best weights are meant.
+            compile: compile the network by `torch.compile`.
+
+        Raises:
+            ValueError: if a number is out of range.
+        """
+        super().__init__()
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing {label_smoothing} is outside [0, 1); use 0 for none")
+        if num_classes < 2:
+            raise ValueError(f"num_classes {num_classes} must be at least 2")
+        # Convolutions are faster with channels last on every kind of processor that this was measured on.
+        self.net = net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.optimizer = optimizer
+        self.lr_scheduler = lr_scheduler
+        self.lr_interval = lr_interval
+        self.label_smoothing = label_smoothing
+        self.num_classes = num_classes
+        self.init_from = init_from
+        self.compile_net = compile
+        self.config: dict[str, Any] | None = None  # the whole configuration, if there is one, for checkpoints
+        self.train_metrics = _metrics(num_classes).clone(prefix="train/")
+        self.val_metrics = _metrics(num_classes).clone(prefix="val/")
+        self.test_metrics = _test_metrics(num_classes).clone(prefix="test/")
+        self.confusion = MulticlassConfusionMatrix(num_classes)
+        self.class_acc = MulticlassAccuracy(num_classes, average="none")
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        """Logits (B, K) of normalised pictures."""
+        return self.net(images_BCHW)
+
+    # Lightning's hooks
+
+    def setup(self, stage: str) -> None:
+        """Loads the first weights and compiles."""
+        if stage == "fit" and self.init_from and self.trainer.ckpt_path is None:
+            saved = checkpoint.read(self.init_from)["state_dict"]
+            checkpoint.check_same_network(self.state_dict(), saved, f"init_from {self.init_from}")
+            self.load_state_dict(saved)
+        if self.compile_net:
+            # In place: a compiled copy would put _orig_mod. before every name in the checkpoint.
+            self.net.compile()
+
+    def configure_optimizers(self) -> Any:
+        """The configured optimizer and schedule."""
+        optimizer = self.optimizer(self.parameters())
+        if self.lr_scheduler is None:
+            return optimizer
+        scheduler = self.lr_scheduler(optimizer)
+        if isinstance(scheduler, WarmupDecay):
+            steps = int(self.trainer.estimated_stepping_batches)
+            scheduler.stretch(steps if self.lr_interval == "step" else self.trainer.max_epochs or 1)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": self.lr_interval, "monitor": "val/loss"},
+        }
+
+    def training_step(self, batch: LabelledBatch, batch_idx: int) -> Tensor:
+        """The loss of a step, for Lightning to go down."""
+        losses_B, logits_BK = self._losses(batch, self.label_smoothing)
+        self._update(self.train_metrics, batch, losses_B.detach(), logits_BK.detach())
+        self.log_dict(self.train_metrics, on_step=False, on_epoch=True, batch_size=batch.size)
+        # Lightning takes the mean of the processes' gradients, so the sum is scaled up by their number.
+        return losses_B.sum() * (self.trainer.world_size / batch.size)
+
+    def validation_step(self, batch: LabelledBatch, batch_idx: int) -> None:
+        """Counts a batch of validation samples."""
+        losses_B, logits_BK = self._losses(batch)
+        self._update(self.val_metrics, batch, losses_B, logits_BK)
+        self.log_dict(self.val_metrics, batch_size=batch.size)
+
+    def test_step(self, batch: LabelledBatch, batch_idx: int) -> None:
+        """Counts a batch of test samples."""
+        losses_B, logits_BK = self._losses(batch)
+        self._update(self.test_metrics, batch, losses_B, logits_BK)
+        self.log_dict(self.test_metrics, batch_size=batch.size)
+        if len(logits_BK):
+            self.confusion.update(logits_BK, batch.labels_B)
+            self.class_acc.update(logits_BK, batch.labels_B)
+
+    def on_test_epoch_start(self) -> None:
+        """Forgets an earlier test."""
+        self.confusion.reset()
+        self.class_acc.reset()
+
+    def on_test_epoch_end(self) -> None:
+        """Logs the accuracy of each class."""
+        names = getattr(self.trainer.datamodule, "classes", range(self.num_classes))  # pyright: ignore[reportAttributeAccessIssue]
+        accuracies_K = self.class_acc.compute()
+        self.log_dict({f"test/acc_of/{name}": acc for name, acc in zip(names, accuracies_K, strict=True)})
+
+    def predict_step(self, batch: LabelledBatch, batch_idx: int) -> dict[str, Tensor]:
+        """Sample numbers, labels and class probabilities (B, K)."""
+        probabilities_BK = self(batch.images_BCHW).float().softmax(-1)
+        return {"indices": batch.indices_B, "labels": batch.labels_B, "probabilities": probabilities_BK}
+
+    def on_load_checkpoint(self, checkpoint_: dict[str, Any]) -> None:
+        """Tells the difference, before Lightning loads the weights of another network."""
+        checkpoint.check_same_network(self.state_dict(), checkpoint_["state_dict"], "the checkpoint")
+
+    def on_save_checkpoint(self, checkpoint_: dict[str, Any]) -> None:
+        """Adds the configuration, so that the file tells which network its weights are of."""
+        checkpoint_["config"] = self.config
+
+    # Parts of the steps
+
+    def _losses(self, batch: LabelledBatch, label_smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
+        logits_BK = self(batch.images_BCHW).float()
+        if logits_BK.shape[1:] != (self.num_classes,):
+            raise UserError(
+                f"model.net gives outputs of shape {tuple(logits_BK.shape)}; for {self.num_classes} classes it must "
+                f"give ({len(batch.labels_B)}, {self.num_classes}). Set its num_classes"
+            )
+        losses_B = F.cross_entropy(logits_BK, batch.labels_B, reduction="none", label_smoothing=label_smoothing)
+        return losses_B, logits_BK
+
+    def _update(self, metrics: MetricCollection, batch: LabelledBatch, losses_B: Tensor, logits_BK: Tensor) -> None:
+        if len(losses_B) == 0:  # this process's share of a last batch that has fewer samples than processes
+            return
+        for name, metric in metrics.items(keep_base=True):
+            if name == "loss":
+                metric.update(losses_B)
+            else:
+                metric.update(logits_BK, batch.labels_B)
+
+
+def _metrics(num_classes: int) -> MetricCollection:
+    return MetricCollection({"loss": MeanMetric(), **_accuracies(num_classes)}, compute_groups=False)
+
+
+def _test_metrics(num_classes: int) -> MetricCollection:
+    more: dict[str, Metric] = {
+        "loss": MeanMetric(),
+        "f1": MulticlassF1Score(num_classes, average="macro"),
+        "calibration_error": MulticlassCalibrationError(num_classes, n_bins=15),
+    }
+    return MetricCollection({**more, **_accuracies(num_classes)}, compute_groups=False)
+
+
+def _accuracies(num_classes: int) -> dict[str, Metric]:
+    top1 = MulticlassAccuracy(num_classes, average="micro")
+    if num_classes <= 5:
+        return {"acc": top1}
+    return {"acc": top1, "top5": MulticlassAccuracy(num_classes, average="micro", top_k=5)}

@@ -1,0 +1,213 @@
+"""What every data module of pictures has in common: the path from sample numbers to augmented batches.
+
+Shapes: N samples, B of them in a batch, C channels, H rows, W columns, K classes.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from lightning import LightningDataModule
+from torch import Tensor
+
+from src import rng
+from src.augment import Augmentation
+from src.data.sampler import GlobalBatches, IndexBatch
+from src.data.split import Split, check_fraction, split
+
+Part = Literal["train", "test"]
+
+
+class Pictures(NamedTuple):
+    """A decoded set of pictures.
+
+    Attributes:
+        images_NHWC: uint8.
+        labels_N: int64, from 0 to K - 1.
+    """
+
+    images_NHWC: Tensor
+    labels_N: Tensor
+
+    def to(self, device: torch.device) -> Pictures:
+        """The same on another device."""
+        return Pictures(self.images_NHWC.to(device), self.labels_N.to(device))
+
+
+class Batch(NamedTuple):
+    """What a training, validation, test or predict step gets.
+
+    Attributes:
+        images_BCHW: float, normalised, channels last in memory.
+        labels_B: int64.
+        indices_B: int64, the samples' numbers in their set.
+        size: samples in the batches of all ranks together, by which sums are to be divided.
+    """
+
+    images_BCHW: Tensor
+    labels_B: Tensor
+    indices_B: Tensor
+    size: int
+
+
+class ImageData(LightningDataModule):
+    """Pictures that lie decoded in memory, gathered, augmented and normalised a batch at a time on the device
+    that trains on them.
+
+    A data set is a subclass with `classes`, `mean`, `std` and `read`; what has to be fetched first goes into
+    Lightning's `prepare_data`.
+    """
+
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __init__(
+        self,
+        batch_size: int = 128,
+        val_fraction: float = 0.2,
+        split: Split = "tail",
+        split_seed: int = 0,
+        augment: Sequence[Augmentation] = (),
+        normalize: Literal["unit", "standard"] = "standard",
+        drop_last: bool = False,
+        seed: int = 0,
+    ) -> None:
+        """
+        Args:
+            batch_size: pictures in a step, of all processes together.
+            val_fraction: share of the training set that is kept for validation, in [0, 1); 0 for none.
+            split: which: `tail` the last as they lie (as Keras does), `random`, or `stratified` by class.
+            split_seed: of the split; apart from the run's seed, so that runs with other seeds compare.
+            augment: steps applied to training pictures, in this order.
+            normalize: `unit` divides by 255 as the notebooks do, `standard` also takes the data set's mean
+                off each channel and divides by its deviation.
+            drop_last: leave out a last training batch that is not full.
+            seed: of order and augmentation; on the command line it is `--seed_everything`.
+
+        Raises:
+            ValueError: if a number is out of range.
+        """
+        super().__init__()
+        if batch_size < 1:
+            raise ValueError(f"batch_size {batch_size} must be at least 1")
+        check_fraction(val_fraction)
+        self.batch_size = batch_size
+        self.val_fraction = val_fraction
+        self.split: Split = split
+        self.split_seed = split_seed
+        self.augment = list(augment)
+        self.normalize = normalize
+        self.drop_last = drop_last
+        self.seed = seed
+        self._sets: dict[Part, Pictures] = {}
+        self._drawn: tuple[int, list[Tensor]] | None = None  # the epoch, and each augmentation's numbers
+
+    # What a data set says of itself
+
+    @abstractmethod
+    def read(self, part: Part) -> Pictures:
+        """Decodes one part of the data set."""
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.classes)
+
+    # Lightning's hooks, in the order in which it calls them
+
+    def setup(self, stage: str) -> None:
+        """Reads and splits what the stage needs; the official test set for `test` and `predict` alone."""
+        if stage in ("fit", "validate"):
+            train = self._read_once("train")
+            self.train_indices, self.val_indices = split(
+                train.labels_N, self.split, self.val_fraction, self.split_seed
+            )
+        else:
+            self._read_once("test")
+
+    def train_dataloader(self) -> GlobalBatches:
+        """Index batches of the training samples, in a new order each epoch."""
+        # overfit_batches means the same few batches again and again, so the order has to stay.
+        fixed = self.trainer is not None and self.trainer.overfit_batches > 0
+        return self._loader(
+            self.train_indices,
+            drop_last=self.drop_last,
+            shuffle_seed=None if fixed else self.seed,
+            epoch=lambda: self.trainer.current_epoch if self.trainer else 0,
+        )
+
+    def val_dataloader(self) -> GlobalBatches | list[GlobalBatches]:
+        """Index batches of the validation samples; none where there is no validation."""
+        return self._loader(self.val_indices) if len(self.val_indices) else []
+
+    def test_dataloader(self) -> GlobalBatches:
+        """Index batches of the official test set."""
+        return self._loader(torch.arange(len(self._sets["test"].labels_N)))
+
+    def predict_dataloader(self) -> GlobalBatches:
+        """Index batches of the official test set."""
+        return self.test_dataloader()
+
+    def transfer_batch_to_device(
+        self, batch: IndexBatch, device: torch.device, dataloader_idx: int
+    ) -> Batch:
+        """Gathers the pictures. The whole set moves to a GPU with its first batch and stays there, so that
+        later only sample numbers travel."""
+        part: Part = "test" if self.trainer and (self.trainer.testing or self.trainer.predicting) else "train"
+        pictures = self._sets[part]
+        if pictures.images_NHWC.device != device:
+            pictures = self._sets[part] = pictures.to(device)
+        indices_B = batch.indices_B.to(device, non_blocking=True)
+        # Gathered as (B, H, W, C) and only viewed as (B, C, H, W): that is channels last.
+        images_BCHW = pictures.images_NHWC[indices_B].permute(0, 3, 1, 2)
+        return Batch(images_BCHW, pictures.labels_N[indices_B], indices_B, batch.size)
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Augments training pictures and normalises all."""
+        images_BCHW = batch.images_BCHW.float().div_(255)
+        if self.trainer and self.trainer.training:
+            images_BCHW = self.augmented(images_BCHW, batch.indices_B, self.trainer.current_epoch)
+        return batch._replace(images_BCHW=self.normalised(images_BCHW))
+
+    # Pure parts of these, also for looking at pictures
+
+    def augmented(self, images_BCHW: Tensor, indices_B: Tensor, epoch: int) -> Tensor:
+        """Pictures in [0, 1] as they are augmented in an epoch, whatever batch they are in."""
+        for step, uniform_NK in zip(self.augment, self._draw(epoch, indices_B.device), strict=True):
+            images_BCHW = step(images_BCHW, uniform_NK[indices_B], epoch)
+        return images_BCHW
+
+    def normalised(self, images_BCHW: Tensor) -> Tensor:
+        """Pictures in [0, 1] as the network gets them."""
+        if self.normalize == "unit":
+            return images_BCHW
+        mean_C11 = images_BCHW.new_tensor(self.mean).view(-1, 1, 1)
+        std_C11 = images_BCHW.new_tensor(self.std).view(-1, 1, 1)
+        return (images_BCHW - mean_C11) / std_C11
+
+    def _draw(self, epoch: int, device: torch.device) -> list[Tensor]:
+        """The random numbers of an epoch for all samples of the training set, drawn when it begins."""
+        if self._drawn is None or self._drawn[0] != epoch:
+            n = len(self._sets["train"].labels_N)
+            tables = [
+                rng.uniforms(
+                    n, step.draws, self.seed, rng.Stream.AUGMENT, number, epoch if step.every_epoch else 0
+                ).to(device)
+                for number, step in enumerate(self.augment)
+            ]
+            self._drawn = (epoch, tables)
+        return self._drawn[1]
+
+    def _read_once(self, part: Part) -> Pictures:
+        if part not in self._sets:
+            self._sets[part] = self.read(part)
+        return self._sets[part]
+
+    def _loader(self, indices_N: Tensor, **kwargs) -> GlobalBatches:
+        trainer = self.trainer
+        rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        return GlobalBatches(indices_N, self.batch_size, rank=rank, world_size=world_size, **kwargs)
