@@ -59,7 +59,7 @@ def read(path: str | os.PathLike, map_location: Any = "cpu") -> dict[str, Any]:
             f"the checkpoint {path} is refused: it holds something other than tensors and plain values, which "
             f"could run code when loaded{_beside(path)}"
         ) from error
-    except (RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
+    except Exception as error:  # on garbage, torch's reader of old files fails with whatever comes first
         raise UserError(
             f"the checkpoint {path} cannot be read: it was cut short or is no checkpoint ({_text(error)})"
             f"{_beside(path)}"

@@ -1,97 +1,194 @@
-"""The command line: `python -m src fit|validate|test|predict --config FILE`."""
+"""The command line: `python -m src fit|validate|test|predict`. It wires, and computes nothing."""
 
 from __future__ import annotations
 
 import argparse
+import errno
+import logging
+import os
+import shutil
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
-import yaml
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning import LightningModule
 import lightning
+import yaml
+from lightning import LightningModule
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from src import run
 from src.classifier import Classifier
 from src.data import ImageData
+from src.errors import UserError
+from src.parser import Parser, explain
 from src.trainer import Trainer, native_precision
+
+# The parts of a configuration that describe an experiment; the rest is how it was started.
+EXPERIMENT = ("seed_everything", "trainer", "model", "data")
 
 
 class SaveConfig(SaveConfigCallback):
-    """Saves what describes the experiment, and nothing of how it was started."""
+    """Writes config.yaml, which every subcommand can read, into the run directory of a fit."""
 
-    def setup(self, trainer, pl_module, stage):
-        if trainer.is_global_zero and stage == "fit":
+    def setup(self, trainer: lightning.Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Writes it; Lightning's own would refuse to go on where it already lies."""
+        if stage == "fit" and trainer.is_global_zero:
             self.save_config(trainer, pl_module, stage)
 
     def save_config(self, trainer: lightning.Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Writes what the model carries into its checkpoints too."""
         directory = Path(trainer.default_root_dir)
         directory.mkdir(parents=True, exist_ok=True)
         (directory / run.CONFIG).write_text(yaml.safe_dump(pl_module.config, sort_keys=False))
 
 
 class CLI(LightningCLI):
+    """Lightning's command line with run directories."""
+
     def __init__(self, args: list[str] | None = None) -> None:
         super().__init__(
             Classifier,
             ImageData,
-            trainer_class=Trainer,
-            subclass_mode_data=True,
             save_config_callback=SaveConfig,
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,
+            trainer_class=Trainer,
+            parser_class=Parser,
+            subclass_mode_data=True,
             args=args,
+            auto_configure_optimizers=False,
+            # Checkpoints hold the configuration in `config` instead, where it overrides nothing.
+            load_from_checkpoint_support=False,
         )
 
+    # What is parsed
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Lightning's, without the arguments that this project decides."""
+        hidden = {"weights_only", "verbose"}
+        return {name: skipped | hidden for name, skipped in LightningCLI.subcommands().items()}
+
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_argument("--seed_everything", type=int, default=0, help="seed of everything that is drawn by chance")
+        """The seed is a number, always: a run that can't be repeated is of no use."""
+        parser.add_argument(
+            "--seed_everything", type=int, default=0, help="The seed of first weights, order, augmentation, dropout."
+        )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """What the parts of an experiment take from each other."""
         parser.link_arguments("seed_everything", "data.init_args.seed")
         parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        self.argv = sys.argv[1:] if args is None else list(args)
-        early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        """Reads the command line; of a run that it names, the configuration comes first, so that what the
+        command line says besides wins."""
+        arguments = sys.argv[1:] if args is None else list(args)
+        early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
         early.add_argument("subcommand", nargs="?")
-        early.add_argument("--resume")
-        early.add_argument("--run")
-        early.add_argument("--config", "-c", action="append")
-        self.early, _ = early.parse_known_args(self.argv)
-        reference = self.early.resume or self.early.run
-        if reference:
-            saved = run.find(reference) / run.CONFIG
-            position = self.argv.index(self.early.subcommand) + 1
-            self.argv[position:position] = ["--config", str(saved)]
-        self.config = parser.parse_args(self.argv)
+        early.add_argument("--resume", "--run", dest="run")
+        early.add_argument("-c", "--config", action="append", default=[])
+        named, _ = early.parse_known_args(arguments)
+        self.run_directory = run.find(named.run) if named.run else None
+        self.recipe = Path(named.config[0]).stem if named.config else "run"
+        if self.run_directory:
+            first = arguments.index(named.subcommand) + 1
+            arguments[first:first] = ["--config", str(self.run_directory / run.CONFIG)]
+        if arguments[:1] == ["fit"] and not any(argument.startswith(("-", "--")) for argument in arguments[1:]):
+            raise UserError("fit needs a recipe, for example: python -m src fit --config configs/quickstart.yaml")
+        self.config = parser.parse_args(arguments)
 
     def _parse_ckpt_path(self) -> None:
-        pass
+        """Not Lightning's way, which is to let what a checkpoint stores overwrite the command line. There is
+        no public switch for it; tests/test_cli.py breaks if this is no longer called."""
+
+    # What is run
+
+    def fit(self, **kwargs: Any) -> None:
+        """Trains; leaves no directory behind where it could not begin."""
+        directory = Path(self.trainer.default_root_dir)
+        found = directory.exists()
+        try:
+            self.trainer.fit(**kwargs)
+        except (UserError, OSError, MisconfigurationException):
+            if not found and self.trainer.global_step == 0 and self.trainer.is_global_zero:
+                shutil.rmtree(directory, ignore_errors=True)
+            raise
+
+    # What is built
 
     def before_instantiate_classes(self) -> None:
-        config = self.config[self.config.subcommand]
+        """Resolves what depends on this machine, so that what is saved is what was run."""
+        config = self.config[self.subcommand]
         if config.trainer.precision == "auto":
             config.trainer.precision = native_precision(config.trainer.accelerator)
         if config.model.init_from:
             config.model.init_from = str(run.weights(config.model.init_from))
-        dump = yaml.safe_load(self._parser(self.subcommand).dump(config, skip_none=False))
-        self.saved_config = {k: dump[k] for k in ("seed_everything", "trainer", "model", "data")}
+        directory = self.run_directory or config.trainer.default_root_dir
+        self.run_directory = Path(directory) if directory else run.new(self.recipe)
+        config.trainer.default_root_dir = None
+        dumped = yaml.safe_load(self._parser(self.subcommand).dump(config, skip_none=False))
+        self.experiment = {key: dumped[key] for key in EXPERIMENT}
+        if self.subcommand == "fit":
+            self._check_directory(config.resume)
+
+    def _check_directory(self, resume: str | None) -> None:
+        """A run is not written over, and a resumed one says what has changed."""
+        assert self.run_directory is not None
+        path = self.run_directory / run.CONFIG
+        if resume:
+            for line in run.changes(yaml.safe_load(path.read_text()), self.experiment):
+                rank_zero_info(f"differs from the saved configuration: {line}")
+        elif path.exists() and rank_zero_only.rank == 0:
+            raise UserError(
+                f"{self.run_directory} already holds a run: go on with it by `fit --resume {self.run_directory}`, or "
+                "choose another trainer.default_root_dir"
+            )
+
+    def instantiate_classes(self) -> None:
+        """Builds data, model and trainer; what their constructors object to is the user's to mend."""
+        try:
+            super().instantiate_classes()
+        except (ValueError, TypeError) as error:
+            raise UserError(explain(str(error))) from error
+        self.model.config = self.experiment
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        config = self.config[self.config.subcommand]
-        self.model.config = self.saved_config
-        reference = self.early.resume or self.early.run
-        if reference:
-            directory = run.find(reference)
-        elif config.trainer.default_root_dir:
-            directory = Path(config.trainer.default_root_dir)
-        else:
-            recipe = Path(self.early.config[0]).stem if self.early.config else "default"
-            directory = run.new(recipe)
-        run.hand_on(directory)
-        return super().instantiate_trainer(default_root_dir=str(directory), **kwargs)
+        """Builds the trainer for the run's directory."""
+        assert self.run_directory is not None
+        run.hand_on(self.run_directory)
+        return super().instantiate_trainer(default_root_dir=str(self.run_directory), **kwargs)  # pyright: ignore
 
 
 def main(args: list[str] | None = None) -> None:
-    CLI(args)
+    """Runs the command line; what a user can mend ends with one paragraph and code 2."""
+    _quieten()
+    try:
+        CLI(args)
+    except (UserError, MisconfigurationException) as error:
+        _stop(error)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        _stop(error)
+
+
+def _stop(error: Exception) -> None:
+    if os.environ.get("TRACEBACK"):
+        raise error
+    text = str(error).strip()
+    print(f"error: {text}" + ("" if text.endswith((".", "?", "!")) else "."), file=sys.stderr, flush=True)
+    sys.exit(2)
+
+
+def _quieten() -> None:
+    """Leaves out what Lightning and its companions say of themselves at every start."""
+    chatter = ("TPU available", "💡 Tip", "Using bfloat16", "`Trainer.fit` stopped", "Seed set", "`weights_only` was")
+    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
+        logging.getLogger(name).addFilter(lambda record: not record.getMessage().startswith(chatter))
+    # Lightning's own call of a torch function that will go away.
+    warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)`")
+    # TensorBoard's graphs are made by tracing; torch names no other way to make one.
+    warnings.filterwarnings("ignore", "`torch.jit.trace", FutureWarning)
+    warnings.filterwarnings("ignore", "The number of training batches")

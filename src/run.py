@@ -13,6 +13,7 @@ import os
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from src.errors import UserError
 
@@ -83,3 +84,13 @@ def weights(reference: str | Path, logs: Path = LOGS) -> Path:
     if which not in ("", "best", "last"):
         raise UserError(f"{reference} ends in @{which}; use RUN, RUN@best or RUN@last")
     return checkpoint(find(name, logs), *([LAST] if which == "last" else [BEST, LAST]))
+
+
+def changes(saved: Any, present: Any, prefix: str = "") -> list[str]:
+    """What differs between two configurations, one line a key."""
+    if isinstance(saved, dict) and isinstance(present, dict):
+        keys = dict.fromkeys([*saved, *present])
+        return [
+            line for key in keys for line in changes(saved.get(key), present.get(key), f"{prefix}{key}.")
+        ]
+    return [] if saved == present else [f"{prefix[:-1]} was {saved}, is {present}"]

@@ -9,19 +9,19 @@ from typing import Any, Literal
 import lightning
 import torch
 from lightning import Callback, LightningDataModule, LightningModule
-from lightning.pytorch.callbacks import LearningRateMonitor, RichModelSummary, RichProgressBar
+from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
 
-from src import run
-from src.callbacks.checkpoints import BestCheckpoint, LastCheckpoint
-from src.callbacks.confusion import ConfusionPicture
+from src import checkpoint, run
+from src.callbacks.checkpoints import Checkpoints
+from src.callbacks.confusion import ConfusionMatrix
 from src.callbacks.epoch_lines import EpochLines
 from src.callbacks.finite_loss import FiniteLoss
 from src.callbacks.pictures import TrainingPictures
-from src.callbacks.results import Results
-from src.callbacks.shapes_summary import ShapesSummary
+from src.callbacks.records import Records
 from src.callbacks.step_seed import StepSeed
+from src.callbacks.summary import Summary
 from src.checkpoint import AtomicCheckpointIO
 
 Precision = Literal[
@@ -78,20 +78,20 @@ class Trainer(lightning.Trainer):
         if precision == "auto":
             precision = native_precision(kwargs.get("accelerator", "auto"))
         if logger is None or logger is True:
-            logger = TensorBoardLogger(directory, name="", version="", default_hp_metric=False, log_graph=True)
+            logger = TensorBoardLogger(directory, name="", version="", default_hp_metric=False)
         bars = sys.stdout.isatty() if enable_progress_bar is None else enable_progress_bar
         given = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or [])
         standard: list[Callback] = [
             StepSeed(),
             FiniteLoss(),
-            ShapesSummary(),
+            Summary(),
             RichProgressBar() if bars else EpochLines(),
-            Results(directory),
-            BestCheckpoint(directory / run.CHECKPOINTS),
-            LastCheckpoint(directory / run.CHECKPOINTS, checkpoint_every_n_steps),
+            Records(),
+            ConfusionMatrix(),
+            Checkpoints(directory, every_n_steps=checkpoint_every_n_steps),
         ]
         if logger:
-            standard += [LearningRateMonitor("step"), TrainingPictures(), ConfusionPicture()]
+            standard += [LearningRateMonitor("step"), TrainingPictures()]
         self.test_checkpoint = test_checkpoint
         super().__init__(
             precision=precision,
@@ -100,6 +100,7 @@ class Trainer(lightning.Trainer):
             callbacks=given + [own for own in standard if not any(type(own) is type(other) for other in given)],
             default_root_dir=directory,
             enable_progress_bar=bars,
+            enable_model_summary=False,  # `Summary` prints the network's own layers instead
             num_sanity_val_steps=num_sanity_val_steps,
             # The data module shares batches between the processes itself, without padding.
             use_distributed_sampler=False,

@@ -2,50 +2,90 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any, Literal
 
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
 
-BEST = "best"
-LAST = "last"
-SUFFIX = ModelCheckpoint.FILE_EXTENSION
+from src import run
 
 
-class BestCheckpoint(ModelCheckpoint):
-    """Keeps best.ckpt, the weights with the best validation accuracy; the first of equals. Without validation
-    it keeps none."""
+class Checkpoints(Checkpoint):
+    """Keeps best.ckpt, the weights with the best validation accuracy (the first of equals), and last.ckpt, from
+    which `--resume` goes on.
 
-    def __init__(self, dirpath: Path, monitor: str = "val/acc", mode: str = "max") -> None:
+    last.ckpt is written when an epoch and its validation have ended, and every so many steps if asked for.
+    Without validation there is no best.ckpt.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        monitor: str = "val/acc",
+        mode: Literal["max", "min"] = "max",
+        every_n_steps: int | None = None,
+    ) -> None:
         """
         Args:
-            dirpath: folder of the checkpoints.
-            monitor: the metric that decides.
-            mode: `max` or `min`.
+            directory: the run directory.
+            monitor: the validation metric that decides which weights are the best.
+            mode: whether the largest or the smallest is.
+            every_n_steps: write last.ckpt also in the middle of an epoch, after so many steps.
         """
-        super().__init__(
-            dirpath=dirpath,
-            filename=BEST,
-            monitor=monitor,
-            mode=mode,
-            save_on_train_epoch_end=False,
-            enable_version_counter=False,
-        )
+        if every_n_steps is not None and every_n_steps < 1:
+            raise ValueError(f"checkpoint_every_n_steps {every_n_steps} must be at least 1, or null for once an epoch")
+        self.folder = directory / run.CHECKPOINTS
+        self.monitor = monitor
+        self.mode = mode
+        self.every_n_steps = every_n_steps
+        self.best: dict[str, float] = {}
 
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Writes last.ckpt every so many steps, after the step's own logging."""
+        stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if self.every_n_steps and stepped and trainer.global_step % self.every_n_steps == 0:
+            self._save(trainer, run.LAST)
 
-class LastCheckpoint(ModelCheckpoint):
-    """Keeps last.ckpt, from which `--resume` goes on: written when an epoch and its validation have ended, and
-    every so many steps if asked for."""
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes best.ckpt if it is the best so far."""
+        if not trainer.state.fn == "fit" or trainer.sanity_checking:
+            return
+        value = trainer.callback_metrics.get(self.monitor)
+        if value is not None and self._improves(float(value)):
+            self.best = {
+                "epoch": trainer.current_epoch,
+                "step": trainer.global_step,
+                **{name: float(v) for name, v in trainer.callback_metrics.items() if name.startswith("val/")},
+            }
+            self._save(trainer, run.BEST)
 
-    def __init__(self, dirpath: Path, every_n_steps: int | None = None) -> None:
-        """
-        Args:
-            dirpath: folder of the checkpoints.
-            every_n_steps: also in the middle of an epoch, after so many steps.
-        """
-        super().__init__(
-            dirpath=dirpath,
-            filename=LAST,
-            every_n_epochs=1,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        )
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes last.ckpt."""
+        self._save(trainer, run.LAST)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best so far."""
+        return {"best": self.best}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on from there."""
+        self.best = state_dict["best"]
+
+    def _improves(self, value: float) -> bool:
+        if self.monitor not in self.best or math.isnan(self.best[self.monitor]):
+            return True
+        return value > self.best[self.monitor] if self.mode == "max" else value < self.best[self.monitor]
+
+    def _save(self, trainer: Trainer, name: str) -> None:
+        if trainer.fast_dev_run:  # pyright: ignore[reportAttributeAccessIssue]
+            return
+        # The curves up to here belong to what is saved: after a kill they must not end before it.
+        for logger in trainer.loggers if trainer.is_global_zero else []:
+            flush = getattr(logger.experiment, "flush", None)
+            if flush:
+                flush()
+        trainer.save_checkpoint(self.folder / name, weights_only=False)

@@ -2,5 +2,6 @@
 
 from src.data.base import Batch, ImageData, Pictures
 from src.data.cifar10 import CIFAR10
+from src.data.shapes import Shapes
 
-__all__ = ["CIFAR10", "Batch", "ImageData", "Pictures"]
+__all__ = ["CIFAR10", "Batch", "ImageData", "Pictures", "Shapes"]

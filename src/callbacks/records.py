@@ -1,0 +1,94 @@
+"""The files that tell what a run was and what came of it: manifest.json and results.json."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from src import manifest, run
+from src.callbacks.checkpoints import Checkpoints
+
+
+class Records(Callback):
+    """Writes manifest.json when a fit begins, results.json when a fit or a test ends, and the results with
+    the hyperparameters to TensorBoard."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes the manifest."""
+        self._began = time.perf_counter()
+        data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+        if not trainer.is_global_zero or data is None:
+            return
+        directory = Path(trainer.default_root_dir)
+        directory.mkdir(parents=True, exist_ok=True)
+        content = manifest.collect(data.seed, data.describe())
+        content["precision"] = str(trainer.precision)
+        content["processes"] = trainer.world_size
+        write_json(directory / run.MANIFEST, content)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes what training came to."""
+        if not trainer.is_global_zero:
+            return
+        seconds = time.perf_counter() - self._began
+        content: dict[str, Any] = {
+            "epochs": trainer.current_epoch,
+            "steps": trainer.global_step,
+            "seconds": round(seconds, 1),
+            "last": numbers(trainer.callback_metrics),
+        }
+        for callback in trainer.checkpoint_callbacks:
+            if isinstance(callback, Checkpoints) and callback.best:
+                content["best"] = callback.best
+        self._update(trainer, "fit", content)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes what the test came to."""
+        if not trainer.is_global_zero:
+            return
+        tested = {"checkpoint": Path(trainer.ckpt_path).name} if trainer.ckpt_path else {}
+        content = self._update(trainer, "test", {**tested, **numbers(trainer.callback_metrics)})
+        self._log_hyperparameters(trainer, pl_module, content)
+
+    def _update(self, trainer: Trainer, part: str, content: dict[str, Any]) -> dict[str, Any]:
+        path = Path(trainer.default_root_dir) / run.RESULTS
+        path.parent.mkdir(parents=True, exist_ok=True)
+        results = json.loads(path.read_text()) if path.is_file() else {}
+        results[part] = content
+        write_json(path, results)
+        return results
+
+    def _log_hyperparameters(self, trainer: Trainer, pl_module: LightningModule, results: dict[str, Any]) -> None:
+        config = getattr(pl_module, "config", None)
+        if not config or not trainer.logger:
+            return
+        metrics = {name: value for name, value in results["test"].items() if name in ("test/acc", "test/loss")}
+        if best := results.get("fit", {}).get("best"):
+            metrics["best/val/acc"] = best.get("val/acc", float("nan"))
+        trainer.logger.log_hyperparams(flat({key: config[key] for key in ("seed_everything", "model", "data")}), metrics)  # pyright: ignore
+
+
+def numbers(metrics: dict[str, Tensor]) -> dict[str, float]:
+    """Metrics as JSON has them, to six digits."""
+    return {name: round(float(value), 6) for name, value in sorted(metrics.items())}
+
+
+def flat(config: Any, prefix: str = "") -> dict[str, Any]:
+    """A nested configuration with dotted keys, as TensorBoard's table of hyperparameters has them."""
+    if isinstance(config, dict):
+        return {k: v for key, value in config.items() for k, v in flat(value, f"{prefix}{key}.").items()}
+    if isinstance(config, list):
+        return {k: v for number, value in enumerate(config) for k, v in flat(value, f"{prefix}{number}.").items()}
+    return {prefix[:-1].replace("init_args.", ""): config if config is not None else "none"}
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Replaces a file as a whole."""
+    beside = path.with_name(f".{path.name}.part")
+    beside.write_text(json.dumps(content, indent=2) + "\n")
+    beside.replace(path)

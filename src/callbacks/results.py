@@ -1,6 +1,0 @@
-from lightning import Callback
-
-
-class Results(Callback):
-    def __init__(self, directory):
-        pass

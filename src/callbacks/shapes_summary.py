@@ -1,5 +1,0 @@
-from lightning import Callback
-
-
-class ShapesSummary(Callback):
-    pass

@@ -1,0 +1,84 @@
+"""What is trained on what, printed before training as the notebooks do."""
+
+from __future__ import annotations
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_only
+from torch import Tensor, nn
+
+from src.errors import UserError
+
+
+class Summary(Callback):
+    """Prints the shapes of the data and the layers of the network, and logs the network's graph."""
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Runs the network once on an empty picture, in evaluation mode."""
+        data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+        if data is None:
+            return
+        images_NHWC = data.pictures("train").images_NHWC
+        height, width, channels = images_NHWC.shape[1:]
+        example_1CHW = torch.zeros(1, channels, height, width, device=pl_module.device, dtype=pl_module.dtype)
+        rows = layers(pl_module.net, example_1CHW, data.num_classes)  # pyright: ignore[reportArgumentType]
+        if rank_zero_only.rank == 0:
+            print(f"training pictures ({len(data.train_indices)}, {channels}, {height}, {width})", end="")
+            print(f", validation pictures {len(data.val_indices)}, {data.num_classes} classes")
+            print(as_table(rows, sum(p.numel() for p in pl_module.net.parameters())))  # pyright: ignore
+            self._log_graph(trainer, pl_module, example_1CHW)
+
+    def _log_graph(self, trainer: Trainer, pl_module: LightningModule, example_1CHW: Tensor) -> None:
+        add_graph = getattr(trainer.logger.experiment, "add_graph", None) if trainer.logger else None
+        if add_graph is None:
+            return
+        was_training = pl_module.training
+        add_graph(pl_module.net.eval(), example_1CHW)  # pyright: ignore[reportCallIssue]
+        pl_module.train(was_training)
+
+
+def layers(net: nn.Module, example_1CHW: Tensor, num_classes: int) -> list[tuple[str, str, str, int]]:
+    """Name, type, output shape and parameter count of a network's parts, the output shape of its last checked.
+
+    Raises:
+        UserError: if the network cannot take the pictures, or does not give one logit a class.
+    """
+    rows: list[tuple[str, str, str, int]] = []
+    hooks = []
+    for name, part in net.named_children():
+
+        def note(module: nn.Module, inputs: object, output: object, name: str = name) -> None:
+            shape = str(tuple(output.shape)) if isinstance(output, Tensor) else ""
+            rows.append((name, type(module).__name__, shape, sum(p.numel() for p in module.parameters())))
+
+        hooks.append(part.register_forward_hook(note))
+    was_training = net.training
+    try:
+        with torch.no_grad():
+            output = net.eval()(example_1CHW)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise UserError(
+            f"model.net ({type(net).__name__}) cannot take pictures of shape {tuple(example_1CHW.shape)}: {error}. "
+            "Set its arguments to the size and channels of the data, or choose another network"
+        ) from error
+    finally:
+        net.train(was_training)
+        for hook in hooks:
+            hook.remove()
+    if not isinstance(output, Tensor) or output.shape != (1, num_classes):
+        got = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        raise UserError(
+            f"model.net ({type(net).__name__}) gives {got} for one picture; with {num_classes} classes it must "
+            f"give (1, {num_classes}). Usually model.net.init_args.num_classes has to be set to {num_classes}"
+        )
+    return rows
+
+
+def as_table(rows: list[tuple[str, str, str, int]], total: int) -> str:
+    """The layers one below the other."""
+    cells = [("layer", "type", "output", "parameters"), *((a, b, c, f"{n:,}") for a, b, c, n in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(4)]
+    lines = [
+        f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:<{widths[2]}}  {n:>{widths[3]}}".rstrip() for a, b, c, n in cells
+    ]
+    return "\n".join([*lines, f"{total:,} parameters"])
