@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import Literal
+from collections.abc import Iterable
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -39,6 +40,7 @@ def shift(images_BCHW: Tensor, down_B: Tensor, right_B: Tensor, fill: Fill = "re
         fill: what comes in at the edge: `nearest` repeats the edge pixel (a a|a b c), `reflect` mirrors at
             the border of the picture (b a|a b c), `constant` is black.
     """
+    _one_of("fill", fill, _GRID_PADDING)
     height, width = images_BCHW.shape[-2:]
     rows_BH, rows_valid_BH = _source(height, down_B, fill)
     columns_BW, columns_valid_BW = _source(width, right_B, fill)
@@ -84,6 +86,8 @@ def affine(images_BCHW: Tensor, matrix_B33: Tensor, fill: Fill = "nearest", valu
             border (edge pixel repeated), `constant` the `value`. These are the modes of those names in Keras.
         value: for `constant`.
     """
+    if len(images_BCHW) == 0:  # affine_grid refuses it, but a process's share of a last batch can be empty
+        return images_BCHW
     batch, channels, height, width = images_BCHW.shape
     # affine_grid counts (x, y) from -1 to 1 between the picture's borders; the matrix counts (row, column)
     # in pixels.
@@ -181,7 +185,7 @@ class Shift(Augmentation):
             fill: what comes in at the edge: `nearest`, `reflect` or `constant` (black).
         """
         self.pixels = int(_within("pixels", pixels, 0, math.inf))
-        self.fill = fill
+        self.fill: Fill = _one_of("fill", fill, _GRID_PADDING)
 
     def __call__(self, images_BCHW: Tensor, uniform_BK: Tensor, epoch: int) -> Tensor:
         by_B2 = (uniform_BK * (2 * self.pixels + 1)).long() - self.pixels
@@ -240,7 +244,7 @@ class ImageDataGenerator(Augmentation):
         self.shift_range = _within("shift_range", shift_range, 0, 1)
         self.zoom_range = _within("zoom_range", zoom_range, 0, 0.99)
         self.flip_probability = _within("flip_probability", flip_probability, 0, 1)
-        self.fill = fill
+        self.fill: Fill = _one_of("fill", fill, _GRID_PADDING)
         self.value = _within("value", value, 0, 1)
 
     def __call__(self, images_BCHW: Tensor, uniform_BK: Tensor, epoch: int) -> Tensor:
@@ -303,6 +307,12 @@ class PreprocessingLayers(ImageDataGenerator):
             between(right_B, -self.shift_range, self.shift_range) * width,
         )
         return flip_B33 @ rotation(degrees_B.deg2rad()) @ scaling(factor_B, factor_B) @ move_B33
+
+
+def _one_of(name: str, value: Any, known: Iterable[str]) -> Any:
+    if value not in known:
+        raise ValueError(f"{name} {value!r} is unknown; use one of {', '.join(known)}")
+    return value
 
 
 def _within(name: str, value: float, low: float, high: float) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,8 @@ def write(content: dict[str, Any], path: str | os.PathLike) -> None:
         UserError: if the disk is full or the folder cannot be written; the old file is untouched.
     """
     path = Path(path)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # One name for all: what a killed process left is overwritten by the next.
+    beside = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -52,6 +54,9 @@ def read(path: str | os.PathLike, map_location: Any = "cpu") -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"there is no checkpoint {path}{_beside(path)}")
+    damage = _damage(path)
+    if damage:
+        raise UserError(f"the checkpoint {path} cannot be read: {damage}{_beside(path)}")
     try:
         content = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
@@ -59,11 +64,8 @@ def read(path: str | os.PathLike, map_location: Any = "cpu") -> dict[str, Any]:
             f"the checkpoint {path} is refused: it holds something other than tensors and plain values, which "
             f"could run code when loaded{_beside(path)}"
         ) from error
-    except Exception as error:  # on garbage, torch's reader of old files fails with whatever comes first
-        raise UserError(
-            f"the checkpoint {path} cannot be read: it was cut short or is no checkpoint ({_text(error)})"
-            f"{_beside(path)}"
-        ) from error
+    except (RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
+        raise UserError(f"the checkpoint {path} cannot be read: {_text(error)}{_beside(path)}") from error
     if not isinstance(content, dict) or "state_dict" not in content:
         raise UserError(f"{path} is no checkpoint of this project: it has no entry state_dict")
     return content
@@ -102,6 +104,19 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Loads tensors and plain values only, whatever `weights_only` says."""
         return read(path, map_location or "cpu")
+
+
+def _damage(path: Path) -> str | None:
+    """What is wrong with a file as a zip archive, which torch's checkpoints are. torch itself writes the sums
+    but never compares them: without this a flipped bit would be a changed weight."""
+    if not zipfile.is_zipfile(path):
+        return "it was cut short or is no checkpoint"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
+        return f"it is damaged ({_text(error)})"
+    return f"it is damaged: the checksum of {broken} is wrong" if broken else None
 
 
 def _text(error: BaseException) -> str:

@@ -20,7 +20,7 @@ from torchmetrics.classification import (
     MulticlassF1Score,
 )
 
-from src import checkpoint
+from src.checkpoint import check_same_network, read
 from src.errors import UserError
 from src.schedule import WarmupDecay
 
@@ -105,8 +105,8 @@ class Classifier(LightningModule):
     def setup(self, stage: str) -> None:
         """Loads the first weights and compiles."""
         if stage == "fit" and self.init_from and self.trainer.ckpt_path is None:
-            saved = checkpoint.read(self.init_from)["state_dict"]
-            checkpoint.check_same_network(self.state_dict(), saved, f"init_from {self.init_from}")
+            saved = read(self.init_from)["state_dict"]
+            check_same_network(self.state_dict(), saved, f"init_from {self.init_from}")
             self.load_state_dict(saved)
         if self.compile_net:
             # In place: a compiled copy would put _orig_mod. before every name in the checkpoint.
@@ -165,13 +165,13 @@ class Classifier(LightningModule):
         probabilities_BK = self(batch.images_BCHW).float().softmax(-1)
         return {"indices": batch.indices_B, "labels": batch.labels_B, "probabilities": probabilities_BK}
 
-    def on_load_checkpoint(self, checkpoint_: dict[str, Any]) -> None:
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Tells the difference, before Lightning loads the weights of another network."""
-        checkpoint.check_same_network(self.state_dict(), checkpoint_["state_dict"], "the checkpoint")
+        check_same_network(self.state_dict(), checkpoint["state_dict"], "the checkpoint")
 
-    def on_save_checkpoint(self, checkpoint_: dict[str, Any]) -> None:
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the configuration, so that the file tells which network its weights are of."""
-        checkpoint_["config"] = self.config
+        checkpoint["config"] = self.config
 
     # Parts of the steps
 

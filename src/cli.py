@@ -15,9 +15,9 @@ from typing import Any
 import lightning
 import yaml
 from lightning import LightningModule
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities import rank_zero_info
 
 from src import run
 from src.classifier import Classifier
@@ -73,7 +73,10 @@ class CLI(LightningCLI):
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """The seed is a number, always: a run that can't be repeated is of no use."""
         parser.add_argument(
-            "--seed_everything", type=int, default=0, help="The seed of first weights, order, augmentation, dropout."
+            "--seed_everything",
+            type=int,
+            default=0,
+            help="The seed of first weights, order, augmentation, dropout.",
         )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -120,11 +123,18 @@ class CLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Resolves what depends on this machine, so that what is saved is what was run."""
-        config = self.config[self.subcommand]
+        config = self.config[str(self.subcommand)]
         if config.trainer.precision == "auto":
             config.trainer.precision = native_precision(config.trainer.accelerator)
         if config.model.init_from:
             config.model.init_from = str(run.weights(config.model.init_from))
+        if self.subcommand != "fit" and not config.run and not config.ckpt_path:
+            raise UserError(
+                f"{self.subcommand} needs weights: --run RUN (a directory in {run.LOGS}, or a recipe for its latest "
+                "run), or --config FILE with --ckpt_path FILE"
+            )
+        if self.subcommand in ("validate", "predict") and config.trainer.logger is None:
+            config.trainer.logger = False  # there is no curve to draw
         directory = self.run_directory or config.trainer.default_root_dir
         self.run_directory = Path(directory) if directory else run.new(self.recipe)
         config.trainer.default_root_dir = None
@@ -140,7 +150,7 @@ class CLI(LightningCLI):
         if resume:
             for line in run.changes(yaml.safe_load(path.read_text()), self.experiment):
                 rank_zero_info(f"differs from the saved configuration: {line}")
-        elif path.exists() and rank_zero_only.rank == 0:
+        elif path.exists() and run.is_first_process():
             raise UserError(
                 f"{self.run_directory} already holds a run: go on with it by `fit --resume {self.run_directory}`, or "
                 "choose another trainer.default_root_dir"
@@ -184,7 +194,14 @@ def _stop(error: Exception) -> None:
 
 def _quieten() -> None:
     """Leaves out what Lightning and its companions say of themselves at every start."""
-    chatter = ("TPU available", "💡 Tip", "Using bfloat16", "`Trainer.fit` stopped", "Seed set", "`weights_only` was")
+    chatter = (
+        "TPU available",
+        "💡 Tip",
+        "Using bfloat16",
+        "`Trainer.fit` stopped",
+        "Seed set",
+        "`weights_only` was",
+    )
     for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
         logging.getLogger(name).addFilter(lambda record: not record.getMessage().startswith(chatter))
     # Lightning's own call of a torch function that will go away.

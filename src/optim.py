@@ -134,9 +134,7 @@ def _by_kind(params: Iterable[Tensor]) -> tuple[list[Tensor], list[Tensor], list
     biases = [param for param in params if param.dim() <= 1]
     matrices = [param for param in params if param.dim() not in (0, 1, 4)]
     if not convs:
-        raise ValueError(
-            "params has no convolution, for which Muon is made; use torch.optim.SGD or torch.optim.Muon"
-        )
+        raise ValueError("params has no convolution, for which Muon is made; use torch.optim.SGD or torch.optim.Muon")
     return convs, biases, matrices
 
 

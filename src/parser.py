@@ -45,7 +45,7 @@ class Parser(LightningArgumentParser):
         """Raises UserError with the message as one paragraph."""
         if not self.exit_on_error:  # a parser inside, for the arguments of a class: the outer one goes on
             super().error(message, ex)
-        options = {key for parser in self._all for key in parser.get_defaults(skip_validation=True).keys()}
+        options = {key for parser in self._all for key, _ in parser.get_defaults(skip_validation=True).items()}
         raise UserError(explain(message, sorted(options))) from ex
 
 
@@ -62,7 +62,11 @@ def explain(message: str, options: Iterable[str] = ()) -> str:
     text = re.sub(r"<class '(?:[\w]+\.)*(\w+)'>", r"\1", text)
     text = re.sub(r"typing\.Literal\[(.*?)\]", r"one of \1", text)
     text = re.sub(r"Problem with given class_path '([^']+)':", r"\1:", text)
-    text = re.sub(r"(?<=: )(?:Expected an? |Expected )(?=\w)", "expected ", text.replace("Expected a one of", "Expected one of"))
+    text = re.sub(
+        r"(?<=: )(?:Expected an? |Expected )(?=\w)",
+        "expected ",
+        text.replace("Expected a one of", "Expected one of"),
+    )
     text = text.replace(". Got value:", ", not").replace("Parser key ", "")
     return text + _suggestion(" ".join(lines), options)
 

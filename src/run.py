@@ -1,10 +1,10 @@
 """What a run directory is: `logs/<recipe>/<run>/`.
 
-    config.yaml      the configuration as resolved
-    manifest.json    what it ran on: commit, packages, hardware, data
-    checkpoints/     best.ckpt and last.ckpt
-    results.json     the metrics at the end
-    events.out.*     TensorBoard
+config.yaml      the configuration as resolved
+manifest.json    what it ran on: commit, packages, hardware, data
+checkpoints/     best.ckpt and last.ckpt
+results.json     the metrics at the end
+events.out.*     TensorBoard
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _ENVIRONMENT = "RUN_DIRECTORY"
 def new(recipe: str, logs: Path = LOGS, environ: Mapping[str, str] = os.environ) -> Path:
     """The directory of a new run. Processes of one job agree on it: by the job's number under SLURM and
     torchrun, by an inherited variable where Lightning starts them."""
-    if inherited := environ.get(_ENVIRONMENT):
+    if "LOCAL_RANK" in environ and (inherited := environ.get(_ENVIRONMENT)):
         return Path(inherited)
     for variable in ("SLURM_JOB_ID", "TORCHELASTIC_RUN_ID"):
         number = environ.get(variable)
@@ -44,6 +44,11 @@ def new(recipe: str, logs: Path = LOGS, environ: Mapping[str, str] = os.environ)
 def hand_on(directory: Path) -> None:
     """Lets the processes that this one starts take part in the same run."""
     os.environ[_ENVIRONMENT] = str(directory.resolve())
+
+
+def is_first_process(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether this is rank 0, before Lightning has told."""
+    return all(environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
 
 
 def find(reference: str | Path, logs: Path = LOGS) -> Path:
@@ -90,7 +95,5 @@ def changes(saved: Any, present: Any, prefix: str = "") -> list[str]:
     """What differs between two configurations, one line a key."""
     if isinstance(saved, dict) and isinstance(present, dict):
         keys = dict.fromkeys([*saved, *present])
-        return [
-            line for key in keys for line in changes(saved.get(key), present.get(key), f"{prefix}{key}.")
-        ]
+        return [line for key in keys for line in changes(saved.get(key), present.get(key), f"{prefix}{key}.")]
     return [] if saved == present else [f"{prefix[:-1]} was {saved}, is {present}"]

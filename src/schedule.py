@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -36,6 +37,8 @@ class WarmupDecay(LRScheduler):
             raise ValueError(f"warmup {warmup} is outside [0, 1); it is a share of the training")
         if min(start, end) < 0:
             raise ValueError(f"start {start} and end {end} must not be negative")
+        if shape not in ("linear", "cosine"):
+            raise ValueError(f"shape {shape!r} is unknown; use linear or cosine")
         self.warmup, self.shape, self.start, self.end = warmup, shape, start, end
         self.length = 1
         super().__init__(optimizer)
@@ -55,7 +58,7 @@ class WarmupDecay(LRScheduler):
             fallen = (1 - math.cos(math.pi * fallen)) / 2
         return 1 + (self.end - 1) * fallen
 
-    def get_lr(self) -> list[float]:
+    def get_lr(self) -> list[float | Tensor]:
         """The learning rate of each parameter group."""
         factor = self.factor(self.last_epoch / self.length)
         return [base * factor for base in self.base_lrs]

@@ -13,23 +13,39 @@ from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
 
-from src import checkpoint, run
+import src.run as runs
 from src.callbacks.checkpoints import Checkpoints
 from src.callbacks.confusion import ConfusionMatrix
+from src.callbacks.data_init import DataInit
 from src.callbacks.epoch_lines import EpochLines
 from src.callbacks.finite_loss import FiniteLoss
 from src.callbacks.pictures import TrainingPictures
+from src.callbacks.predictions import Predictions
 from src.callbacks.records import Records
 from src.callbacks.step_seed import StepSeed
 from src.callbacks.summary import Summary
-from src.checkpoint import AtomicCheckpointIO
+from src.checkpoint import AtomicCheckpointIO, read
 
+# Lightning's own, and auto.
 Precision = Literal[
-    "auto", "bf16-mixed", "bf16-true", "16-mixed", "16-true", "32-true", "64-true", "bf16", "16", "32", "64", 16, 32, 64
+    "auto",
+    "bf16-mixed",
+    "bf16-true",
+    "16-mixed",
+    "16-true",
+    "32-true",
+    "64-true",
+    "bf16",
+    "16",
+    "32",
+    "64",
+    16,
+    32,
+    64,
 ]
 
 
-def native_precision(accelerator: str = "auto") -> Literal["bf16-mixed", "32-true"]:
+def native_precision(accelerator: Any = "auto") -> Literal["bf16-mixed", "32-true"]:
     """bf16 where the processor computes it natively, else float32.
 
     Natively: on a GPU from compute capability 8.0 (Ampere) on, on a CPU with AMX or AVX512-BF16.
@@ -43,10 +59,8 @@ def native_precision(accelerator: str = "auto") -> Literal["bf16-mixed", "32-tru
 
 
 class Trainer(lightning.Trainer):
-    """Lightning's Trainer; its arguments keep their meaning, and some have other defaults.
-
-    It writes what a run is (see `src.run`) into `default_root_dir`.
-    """
+    """Lightning's Trainer; its arguments keep their meaning, and a few have other defaults. What a run is (see
+    `src.run`) goes into `default_root_dir`."""
 
     def __init__(
         self,
@@ -66,37 +80,37 @@ class Trainer(lightning.Trainer):
             precision: `auto` is bf16-mixed where the hardware computes bf16 natively, else 32-true; the rest is
                 Lightning's.
             logger: none or True is TensorBoard in the run directory, False no logger.
-            callbacks: more callbacks, beside those that every run has.
-            default_root_dir: the run directory.
+            callbacks: more callbacks, beside those that every run has; one of the same class replaces one.
+            default_root_dir: the run directory; on the command line, without it, `logs/<recipe>/<time>`.
             enable_progress_bar: none shows bars on a terminal and one plain line an epoch elsewhere.
             num_sanity_val_steps: validation steps before training.
             checkpoint_every_n_steps: also write last.ckpt after so many steps; none writes it once an epoch.
-            test_checkpoint: which weights `fit` tests at its end, and `test`, `validate` and `predict` take of a
-                run; without validation there is only the last.
+            test_checkpoint: which weights are tested when training has ended, and taken of a run by `test`,
+                `validate` and `predict`. Without validation there is only the last.
         """
         directory = Path(default_root_dir or "logs/python/run")
-        if precision == "auto":
-            precision = native_precision(kwargs.get("accelerator", "auto"))
-        if logger is None or logger is True:
-            logger = TensorBoardLogger(directory, name="", version="", default_hp_metric=False)
+        self.test_checkpoint = test_checkpoint
+        self._own_logger = logger is None or logger is True
+        if self._own_logger:
+            logger = _tensorboard(directory)
         bars = sys.stdout.isatty() if enable_progress_bar is None else enable_progress_bar
         given = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or [])
         standard: list[Callback] = [
+            DataInit(),
             StepSeed(),
             FiniteLoss(),
             Summary(),
             RichProgressBar() if bars else EpochLines(),
             Records(),
             ConfusionMatrix(),
+            Predictions(),
             Checkpoints(directory, every_n_steps=checkpoint_every_n_steps),
         ]
         if logger:
             standard += [LearningRateMonitor("step"), TrainingPictures()]
-        self.test_checkpoint = test_checkpoint
         super().__init__(
-            precision=precision,
+            precision=native_precision(kwargs.get("accelerator", "auto")) if precision == "auto" else precision,
             logger=logger,
-            # A callback that was given replaces the one of its kind.
             callbacks=given + [own for own in standard if not any(type(own) is type(other) for other in given)],
             default_root_dir=directory,
             enable_progress_bar=bars,
@@ -107,7 +121,7 @@ class Trainer(lightning.Trainer):
             plugins=[AtomicCheckpointIO()],
             **kwargs,
         )
-        rank_zero_info(f"run directory: {directory}, precision: {precision}")
+        rank_zero_info(f"run directory {directory}, precision {self.precision}")
 
     def fit(
         self,
@@ -115,29 +129,69 @@ class Trainer(lightning.Trainer):
         train_dataloaders: Any = None,
         val_dataloaders: Any = None,
         datamodule: LightningDataModule | None = None,
-        ckpt_path: str | None = None,
+        ckpt_path: Any = None,
         weights_only: bool | None = None,
         *,
         resume: str | None = None,
         test_after_fit: bool = True,
     ) -> None:
-        """Trains, keeps the best and the last checkpoint, and tests the best.
+        """Trains a network, keeps its best and last weights, and tests them at the end.
 
         Args:
             model: what to train.
             train_dataloaders: instead of a data module's.
             val_dataloaders: instead of a data module's.
             datamodule: the data.
-            ckpt_path: a checkpoint to go on from, in a new run directory.
+            ckpt_path: a checkpoint to go on from in a new run directory, optimizer and epoch included.
             weights_only: of no effect: no checkpoint is ever loaded with more than plain data.
-            resume: a run (its directory, `recipe/run`, or `recipe` for the latest) to go on with, in its own
-                directory and with its configuration; what the command line says besides wins.
-            test_after_fit: at the end test the best checkpoint on the official test set.
+            resume: a run to go on with in its own directory and with its configuration: its path, `recipe/run`, or
+                `recipe` for the latest. What the command line says besides wins.
+            test_after_fit: test on the official test set when training has ended.
         """
+        directory = Path(self.default_root_dir)
         if resume:
-            ckpt_path = str(run.checkpoint(run.find(resume), run.LAST))
+            ckpt_path = str(runs.checkpoint(runs.find(resume), runs.LAST))
+        if ckpt_path:
+            saved = read(ckpt_path)
+            rank_zero_info(f"going on from {ckpt_path}: epoch {saved['epoch']}, step {saved['global_step']}")
+            if resume and self._own_logger:
+                # Curves beyond the checkpoint are drawn again; TensorBoard forgets the first drawing.
+                self.logger = _tensorboard(directory, purge_step=saved["global_step"] + 1)
         super().fit(model, train_dataloaders, val_dataloaders, datamodule, ckpt_path)
-        if test_after_fit and not self.interrupted:
-            directory = Path(self.default_root_dir)
-            tested = run.checkpoint(directory, f"{self.test_checkpoint}.ckpt", run.LAST)
-            self.test(model, datamodule=datamodule, ckpt_path=tested)
+        if test_after_fit and not self.interrupted and not self.fast_dev_run:  # pyright: ignore[reportAttributeAccessIssue]
+            tested = runs.checkpoint(directory, f"{self.test_checkpoint}.ckpt", runs.LAST)
+            self.test(model, datamodule=datamodule, ckpt_path=str(tested))
+
+    def validate(self, *args: Any, run: str | None = None, **kwargs: Any) -> Any:
+        """Measures a run on its validation samples.
+
+        Args:
+            run: the run whose configuration and weights to take: its path, `recipe/run`, or `recipe` for the latest.
+        """
+        return super().validate(*args, **self._weights(run, kwargs))
+
+    def test(self, *args: Any, run: str | None = None, **kwargs: Any) -> Any:
+        """Measures a run on the official test set.
+
+        Args:
+            run: the run whose configuration and weights to take: its path, `recipe/run`, or `recipe` for the latest.
+        """
+        return super().test(*args, **self._weights(run, kwargs))
+
+    def predict(self, *args: Any, run: str | None = None, **kwargs: Any) -> Any:
+        """Writes predictions.csv for the official test set into the run directory.
+
+        Args:
+            run: the run whose configuration and weights to take: its path, `recipe/run`, or `recipe` for the latest.
+        """
+        return super().predict(*args, **self._weights(run, kwargs))
+
+    def _weights(self, run: str | None, kwargs: dict[str, Any]) -> dict[str, Any]:
+        if run and not kwargs.get("ckpt_path"):
+            name = f"{self.test_checkpoint}.ckpt"
+            kwargs["ckpt_path"] = str(runs.checkpoint(runs.find(run), name, runs.LAST))
+        return kwargs
+
+
+def _tensorboard(directory: Path, **kwargs: Any) -> TensorBoardLogger:
+    return TensorBoardLogger(directory, name="", version="", default_hp_metric=False, **kwargs)

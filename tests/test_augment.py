@@ -176,7 +176,8 @@ def test_a_quarter_turn_of_a_wide_picture_keeps_its_pixels_square():
 
 def test_zooming_in_twice_about_the_centre():
     # Pixels lie at -1.5, -0.5, 0.5 and 1.5 from the centre and are read at half of that: at 0.75, 1.25, 1.75
-    # and 2.25 counted from the first. There rows of 0 0 4 0 give 0 1 3 3, columns of 1 2 3 4 one more each.
+    # and 2.25 counted from the first. Here 0 0 4 0, down the rows, gives 0 1 3 3; 1 2 3 4, along columns,
+    # gives the place plus 1. Each pixel is the product of the two.
     images_BCHW = torch.outer(torch.tensor([0.0, 0, 4, 0]), torch.tensor([1.0, 2, 3, 4]))[None, None]
     expected = picture(
         [
@@ -196,9 +197,7 @@ def test_rows_and_columns_stretch_apart():
 
 
 def test_stretching_columns_by_minus_one_mirrors_left_and_right():
-    assert_close(
-        affine(picture([[1.0, 2, 3], [4, 5, 6]]), stretched(1, -1)), picture([[3.0, 2, 1], [6, 5, 4]])
-    )
+    assert_close(affine(picture([[1.0, 2, 3], [4, 5, 6]]), stretched(1, -1)), picture([[3.0, 2, 1], [6, 5, 4]]))
 
 
 def test_each_picture_has_its_own_matrix_and_all_its_channels_share_it():
@@ -233,9 +232,7 @@ def test_shift_moves_each_picture_by_its_own_and_all_channels_alike():
         (3, 0, [[1, 1, 1, 1], [1, 1, 1, 1], [1, 1, 1, 1]]),
     ],
 )
-def test_cutout_paints_a_square_and_is_clipped_at_the_border(
-    row: int, column: int, expected: list[list[int]]
-):
+def test_cutout_paints_a_square_and_is_clipped_at_the_border(row: int, column: int, expected: list[list[int]]):
     images_BCHW = torch.ones(1, 3, 3, 4)
     assert cutout(images_BCHW, whole(row), whole(column), size=2)[0].tolist() == [expected] * 3
     assert images_BCHW.min() == 1  # what was given stays as it was
@@ -269,9 +266,7 @@ def test_a_picture_s_augmentation_does_not_depend_on_its_batch(step: Augmentatio
 
 @pytest.mark.parametrize("step", EVERY, ids=lambda step: type(step).__name__)
 @pytest.mark.parametrize("extreme", [0.0, LAST])
-def test_augmentation_keeps_shape_type_and_range_and_leaves_what_it_is_given(
-    step: Augmentation, extreme: float
-):
+def test_augmentation_keeps_shape_type_and_range_and_leaves_what_it_is_given(step: Augmentation, extreme: float):
     images_BCHW = torch.rand(2, 3, 8, 6, generator=torch.Generator().manual_seed(0))
     before = images_BCHW.clone()
     actual = step(images_BCHW, torch.full((2, step.draws), extreme), 1)
@@ -298,9 +293,7 @@ def test_flip_mirrors_with_its_probability(probability: float, uniform: float, m
 
 @pytest.mark.parametrize(("uniform", "first"), [(0.1, [2, 1]), (0.9, [1, 2])])
 def test_alternating_flip_shows_both_sides_in_turn(uniform: float, first: list[int]):
-    shown = [
-        AlternatingFlip()(picture([[1.0, 2.0]]), at(uniform), epoch).flatten().tolist() for epoch in range(4)
-    ]
+    shown = [AlternatingFlip()(picture([[1.0, 2.0]]), at(uniform), epoch).flatten().tolist() for epoch in range(4)]
     assert shown == [first, first[::-1]] * 2
 
 
@@ -310,9 +303,7 @@ def test_alternating_flip_alone_keeps_its_numbers_for_the_run():
 
 def test_shift_moves_by_each_number_of_pixels_equally_often():
     # Fifths of [0, 1) move by -2, -1, 0, 1 and 2: the bright pixel in the middle of 5 goes to each place.
-    uniform_BK = torch.tensor(
-        [[0.0, LAST], [0.19, 0.81], [0.21, 0.79], [0.41, 0.59], [0.61, 0.39], [LAST, 0.0]]
-    )
+    uniform_BK = torch.tensor([[0.0, LAST], [0.19, 0.81], [0.21, 0.79], [0.41, 0.59], [0.61, 0.39], [LAST, 0.0]])
     bright = torch.zeros(6, 1, 5, 5)
     bright[:, :, 2, 2] = 1
     places = Shift(2, "constant")(bright, uniform_BK, 0).nonzero()[:, 2:].tolist()
@@ -388,22 +379,16 @@ def degrees_and_factors(matrix_33: Tensor) -> tuple[float, float, float]:
 @pytest.mark.parametrize(("uniform", "sign"), [(0.0, -1), (LAST, 1)])
 def test_image_data_generator_reaches_as_far_as_the_notebooks_did(uniform: float, sign: int):
     matrix_33 = ImageDataGenerator().matrix(torch.full((1, 6), uniform), height=20, width=40)[0]
-    assert degrees_and_factors(matrix_33) == pytest.approx(
-        (sign * 40, 1 + sign * 0.2, 1 + sign * 0.2), abs=1e-4
-    )
+    assert degrees_and_factors(matrix_33) == pytest.approx((sign * 40, 1 + sign * 0.2, 1 + sign * 0.2), abs=1e-4)
     # Turned back, the move is 20 % of each side.
-    assert (turned(-sign * 40)[0] @ matrix_33[:, 2])[:2].tolist() == pytest.approx(
-        [sign * 4, sign * 8], abs=1e-4
-    )
+    assert (turned(-sign * 40)[0] @ matrix_33[:, 2])[:2].tolist() == pytest.approx([sign * 4, sign * 8], abs=1e-4)
 
 
 @pytest.mark.parametrize(("uniform", "sign"), [(0.0, -1), (LAST, 1)])
 def test_preprocessing_layers_reach_as_far_as_the_notebook_did(uniform: float, sign: int):
     step = PreprocessingLayers(flip_probability=0)
     matrix_33 = step.matrix(torch.full((1, 5), uniform), height=20, width=40)[0]
-    assert degrees_and_factors(matrix_33) == pytest.approx(
-        (sign * 18, 1 + sign * 0.1, 1 + sign * 0.1), abs=1e-4
-    )
+    assert degrees_and_factors(matrix_33) == pytest.approx((sign * 18, 1 + sign * 0.1, 1 + sign * 0.1), abs=1e-4)
     # Rotation and zoom undone, the move is 10 % of each side.
     move = torch.linalg.solve(matrix_33[:2, :2], matrix_33[:2, 2])
     assert move.tolist() == pytest.approx([sign * 2, sign * 4], abs=1e-4)
@@ -473,8 +458,6 @@ def test_a_number_out_of_range_is_named(make: Callable[[], Augmentation], messag
 
 def test_every_augmentation_is_among_those_tested_here():
     found = {
-        name
-        for name, value in vars(augment).items()
-        if isinstance(value, type) and issubclass(value, Augmentation)
+        name for name, value in vars(augment).items() if isinstance(value, type) and issubclass(value, Augmentation)
     }
     assert found - {"Augmentation"} == {type(step).__name__ for step in EVERY}

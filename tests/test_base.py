@@ -155,9 +155,7 @@ def test_how_to_split_and_its_seed_are_handed_on():
     drawn = [validation(split="random", split_seed=seed) for seed in range(3)]
     assert drawn[0] != drawn[1] != drawn[2]
     assert validation(split="random", split_seed=1, seed=5) == drawn[1]
-    assert [index % 2 for index in validation(split="stratified")].count(
-        0
-    ) == 2  # two even ones, two odd ones
+    assert [index % 2 for index in validation(split="stratified")].count(0) == 2  # two even ones, two odd ones
 
 
 @pytest.mark.parametrize("stage", ["test", "predict"])
@@ -367,7 +365,7 @@ def test_a_description_tells_the_parts_that_were_read():
     data = Numbered()
     assert data.describe() == {}
     data.setup("test")
-    # Three pictures of 1 x 2 pixels and 2 channels: 200 four times, 201 four times, 202 four times; labels 0 1 0.
+    # Three pictures of 1 x 2 pixels and 2 channels, all 200, all 201 and all 202; their labels are 0, 1, 0.
     content = bytes([200] * 4 + [201] * 4 + [202] * 4) + struct.pack("<3q", 0, 1, 0)
     expected = {"pictures": 3, "shape_HWC": [1, 2, 2], "sha256": hashlib.sha256(content).hexdigest()}
     assert data.describe() == {"test": expected}

@@ -77,9 +77,7 @@ def fail_midway(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
 def test_a_full_disk_leaves_the_old_file_and_no_part_of_the_new(path: Path, monkeypatch: pytest.MonkeyPatch):
     before = path.read_bytes()
     fail_midway(monkeypatch, OSError(errno.ENOSPC, "No space left on device"))
-    with pytest.raises(
-        UserError, match=r"last\.ckpt could not be written: .*No space left.*before it is untouched"
-    ):
+    with pytest.raises(UserError, match=r"last\.ckpt could not be written: .*No space left.*before it is untouched"):
         write(content(epoch=4), path)
     assert path.read_bytes() == before
     assert files(path.parent) == ["last.ckpt"]
@@ -187,9 +185,7 @@ def test_a_bare_pickle_that_would_run_code_is_refused_and_does_not(tmp_path: Pat
 @pytest.mark.parametrize("other", [{"weight": WEIGHT}, [1, 2], WEIGHT])
 def test_a_file_of_torch_s_that_is_no_checkpoint_is_refused(tmp_path: Path, other: Any):
     torch.save(other, tmp_path / "weights.ckpt")
-    with pytest.raises(
-        UserError, match=r"weights\.ckpt is no checkpoint of this project: it has no entry state_dict"
-    ):
+    with pytest.raises(UserError, match=r"weights\.ckpt is no checkpoint of this project: it has no entry state_dict"):
         read(tmp_path / "weights.ckpt")
 
 
@@ -247,9 +243,7 @@ def test_another_network_is_refused_with_names_and_shapes():
 @pytest.mark.parametrize(("count", "more"), [(6, ""), (7, "; and 1 more"), (20, "; and 14 more")])
 def test_six_differences_are_listed_and_the_rest_counted(count: int, more: str):
     own = network(**{f"layer{number}": (1,) for number in range(count)})
-    with pytest.raises(
-        UserError, match=rf"layer5 \(1,\) is not in the checkpoint{more}\. Configure"
-    ) as caught:
+    with pytest.raises(UserError, match=rf"layer5 \(1,\) is not in the checkpoint{more}\. Configure") as caught:
         check_same_network(own, {}, "best.ckpt")
     assert str(caught.value).count("is not in the checkpoint") == 6
 

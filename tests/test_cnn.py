@@ -30,9 +30,7 @@ def test_the_simple_network_has_the_notebook_s_parameters(simple: SimpleCNN):
     assert parameters(simple) == 4_200_842
 
 
-@pytest.mark.parametrize(
-    ("fourth_conv", "expected"), [("valid", 1_676_842), ("same", 2_168_362), ("strided", 202_282)]
-)
+@pytest.mark.parametrize(("fourth_conv", "expected"), [("valid", 1_676_842), ("same", 2_168_362), ("strided", 202_282)])
 def test_the_deep_networks_have_the_notebooks_parameters(fourth_conv: FourthConv, expected: int):
     assert parameters(DeepCNN(fourth_conv=fourth_conv)) == expected
 
@@ -43,9 +41,7 @@ def test_the_valid_network_is_the_default():
 
 @pytest.mark.parametrize("net", [SimpleCNN, *[partial(DeepCNN, fourth_conv=fourth) for fourth in FOURTH]])
 @pytest.mark.parametrize(("num_classes", "image_size", "channels"), [(10, 32, 3), (2, 13, 1)])
-def test_logits_have_one_row_a_picture(
-    net: Callable[..., nn.Module], num_classes: int, image_size: int, channels: int
-):
+def test_logits_have_one_row_a_picture(net: Callable[..., nn.Module], num_classes: int, image_size: int, channels: int):
     made = net(num_classes=num_classes, image_size=image_size, channels=channels)
     images_BCHW = torch.zeros(2, channels, image_size, image_size)
     assert made(images_BCHW).shape == (2, num_classes)
@@ -63,9 +59,7 @@ def test_weights_are_glorot_uniform_and_biases_zero(simple: SimpleCNN):
         "5": math.sqrt(6 / (16 * 16 * 32 + 512)),
         "8": math.sqrt(6 / (512 + 10)),
     }
-    found = {
-        name: module for name, module in simple.named_children() if isinstance(module, nn.Conv2d | nn.Linear)
-    }
+    found = {name: module for name, module in simple.named_children() if isinstance(module, nn.Conv2d | nn.Linear)}
     assert found.keys() == bounds.keys()
     for name, module in found.items():
         # The largest of n uniform numbers stays below 97 % of the bound once in 0.97 ** -n; n is 864 or more.

@@ -40,16 +40,13 @@ def within(name: str, *packages: str) -> bool:
 
 
 IMPORTS = {
-    module(file): imports(file.read_text(), module(file if file.stem == "__init__" else file.parent))
-    for file in FILES
+    module(file): imports(file.read_text(), module(file if file.stem == "__init__" else file.parent)) for file in FILES
 }
 
 
 def imported_by(*packages: str) -> list[tuple[str, str]]:
     """(module, what it imports) for all modules in these packages; there is at least one."""
-    found = [
-        (name, target) for name, targets in IMPORTS.items() if within(name, *packages) for target in targets
-    ]
+    found = [(name, target) for name, targets in IMPORTS.items() if within(name, *packages) for target in targets]
     assert any(within(name, *packages) for name in IMPORTS), f"no module in {packages}"
     return found
 
@@ -87,18 +84,14 @@ def test_a_name_that_only_begins_alike_is_another():
 )
 def test_the_leaves_know_little_of_the_house(who: str, allowed: list[str]):
     wrong = [
-        (name, target)
-        for name, target in imported_by(who)
-        if within(target, "src") and not within(target, *allowed)
+        (name, target) for name, target in imported_by(who) if within(target, "src") and not within(target, *allowed)
     ]
     assert wrong == []
 
 
 def test_nets_import_torch_and_the_standard_library_alone():
     allowed = {"torch", "src", *sys.stdlib_module_names}
-    assert [
-        (name, target) for name, target in imported_by("src.nets") if target.split(".")[0] not in allowed
-    ] == []
+    assert [(name, target) for name, target in imported_by("src.nets") if target.split(".")[0] not in allowed] == []
 
 
 @pytest.mark.parametrize(
@@ -120,9 +113,7 @@ def test_nothing_imports_the_entry_points_but_main_imports_cli():
 
 def test_the_house_is_never_imported_as_a_whole():
     # `import src`, or a star, would let a module reach anything unseen by the tests above.
-    assert [
-        (n, t) for n, t in imported_by("src") if t == "src" or (within(t, "src") and t.endswith(".*"))
-    ] == []
+    assert [(n, t) for n, t in imported_by("src") if t == "src" or (within(t, "src") and t.endswith(".*"))] == []
 
 
 def test_every_import_from_the_house_exists():

@@ -10,6 +10,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from src import run
+from src.callbacks.tensorboard import writer
 
 
 class Checkpoints(Checkpoint):
@@ -47,12 +48,14 @@ class Checkpoints(Checkpoint):
     ) -> None:
         """Writes last.ckpt every so many steps, after the step's own logging."""
         stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if self.every_n_steps and stepped and trainer.global_step % self.every_n_steps == 0:
+        # The last batch of an epoch is followed by what is written at the epoch's end.
+        last = batch_idx + 1 == trainer.num_training_batches
+        if self.every_n_steps and stepped and not last and trainer.global_step % self.every_n_steps == 0:
             self._save(trainer, run.LAST)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes best.ckpt if it is the best so far."""
-        if not trainer.state.fn == "fit" or trainer.sanity_checking:
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         value = trainer.callback_metrics.get(self.monitor)
         if value is not None and self._improves(float(value)):
@@ -84,8 +87,6 @@ class Checkpoints(Checkpoint):
         if trainer.fast_dev_run:  # pyright: ignore[reportAttributeAccessIssue]
             return
         # The curves up to here belong to what is saved: after a kill they must not end before it.
-        for logger in trainer.loggers if trainer.is_global_zero else []:
-            flush = getattr(logger.experiment, "flush", None)
-            if flush:
-                flush()
+        if curves := writer(trainer):
+            curves.flush()
         trainer.save_checkpoint(self.folder / name, weights_only=False)

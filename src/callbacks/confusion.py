@@ -11,7 +11,11 @@ from lightning import Callback, LightningModule, Trainer
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-CELL = 44
+from src.callbacks.tensorboard import writer
+from src.classifier import Classifier
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+CELL = 44  # pixels
 
 
 class ConfusionMatrix(Callback):
@@ -20,7 +24,9 @@ class ConfusionMatrix(Callback):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Gathers the counts of all processes; the first draws them."""
-        counts_KK = pl_module.confusion.compute().cpu()  # pyright: ignore[reportCallIssue]
+        if not isinstance(pl_module, Classifier):
+            return
+        counts_KK = pl_module.confusion.compute().cpu()
         if not trainer.is_global_zero:
             return
         classes = getattr(trainer.datamodule, "classes", None) or range(len(counts_KK))  # pyright: ignore
@@ -31,9 +37,8 @@ class ConfusionMatrix(Callback):
         picture.save(directory / "confusion_matrix.png")
         content = {"classes": names, "rows_are": "true class", "counts": counts_KK.tolist()}
         (directory / "confusion_matrix.json").write_text(json.dumps(content) + "\n")
-        for logger in trainer.loggers:
-            if add_image := getattr(logger.experiment, "add_image", None):
-                add_image("test/confusion_matrix", np.asarray(picture), trainer.global_step, dataformats="HWC")
+        if board := writer(trainer):
+            board.add_image("test/confusion_matrix", np.asarray(picture), trainer.global_step, dataformats="HWC")
 
 
 def draw(counts_KK: Tensor, names: list[str]) -> Image.Image:
@@ -59,7 +64,7 @@ def draw(counts_KK: Tensor, names: list[str]) -> Image.Image:
     return picture
 
 
-def _write_upwards(picture: Image.Image, text: str, font: ImageFont.ImageFont, x: int, bottom: int) -> None:
+def _write_upwards(picture: Image.Image, text: str, font: Font, x: int, bottom: int) -> None:
     strip = Image.new("RGB", (int(font.getlength(text)) + 2, 18), "white")
     ImageDraw.Draw(strip).text((0, 9), text, "black", font, anchor="lm")
     strip = strip.rotate(90, expand=True)

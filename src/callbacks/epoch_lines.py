@@ -21,7 +21,10 @@ class EpochLines(Callback):
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         shown = [f"{name} {metrics[name]:.4f}" for name in _SHOWN if name in metrics]
         seconds = time.perf_counter() - self._began
-        print(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: {', '.join(shown)}, {seconds:.1f} s", flush=True)
+        print(
+            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: {', '.join(shown)}, {seconds:.1f} s",
+            flush=True,
+        )
 
 
 _SHOWN = ("train/loss", "train/acc", "val/loss", "val/acc")

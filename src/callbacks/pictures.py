@@ -9,6 +9,8 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from torchvision.utils import make_grid, save_image
 
+from src.callbacks.tensorboard import writer
+
 ROWS, EPOCHS = 8, 9
 
 
@@ -23,10 +25,9 @@ class TrainingPictures(Callback):
         if data is None or trainer.global_step > 0:
             return
         indices_B = data.train_indices[:ROWS]
-        images_BCHW = data.pictures("train").images_NHWC[indices_B].permute(0, 3, 1, 2).float() / 255
+        images_BCHW = data.pictures("train").images_NHWC[indices_B].cpu().permute(0, 3, 1, 2).float() / 255
         columns = [images_BCHW, *(data.augmented(images_BCHW, indices_B, epoch) for epoch in range(EPOCHS))]
         grid_CHW = make_grid(torch.stack(columns, dim=1).flatten(0, 1), nrow=1 + EPOCHS, padding=1, pad_value=1.0)
         save_image(grid_CHW, Path(trainer.default_root_dir) / "preview.png")
-        for logger in trainer.loggers:
-            if add_image := getattr(logger.experiment, "add_image", None):
-                add_image("train/augmented", grid_CHW, 0)
+        if board := writer(trainer):
+            board.add_image("train/augmented", grid_CHW, 0)

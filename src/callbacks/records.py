@@ -70,7 +70,9 @@ class Records(Callback):
         metrics = {name: value for name, value in results["test"].items() if name in ("test/acc", "test/loss")}
         if best := results.get("fit", {}).get("best"):
             metrics["best/val/acc"] = best.get("val/acc", float("nan"))
-        trainer.logger.log_hyperparams(flat({key: config[key] for key in ("seed_everything", "model", "data")}), metrics)  # pyright: ignore
+        trainer.logger.log_hyperparams(
+            flat({key: config[key] for key in ("seed_everything", "model", "data")}), metrics
+        )  # pyright: ignore
 
 
 def numbers(metrics: dict[str, Tensor]) -> dict[str, float]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 
+from src.callbacks.tensorboard import writer
 from src.errors import UserError
 
 
@@ -16,25 +16,21 @@ class Summary(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Runs the network once on an empty picture, in evaluation mode."""
         data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
-        if data is None:
+        net = getattr(pl_module, "net", None)
+        if data is None or not isinstance(net, nn.Module):
             return
-        images_NHWC = data.pictures("train").images_NHWC
-        height, width, channels = images_NHWC.shape[1:]
-        example_1CHW = torch.zeros(1, channels, height, width, device=pl_module.device, dtype=pl_module.dtype)
-        rows = layers(pl_module.net, example_1CHW, data.num_classes)  # pyright: ignore[reportArgumentType]
-        if rank_zero_only.rank == 0:
-            print(f"training pictures ({len(data.train_indices)}, {channels}, {height}, {width})", end="")
-            print(f", validation pictures {len(data.val_indices)}, {data.num_classes} classes")
-            print(as_table(rows, sum(p.numel() for p in pl_module.net.parameters())))  # pyright: ignore
-            self._log_graph(trainer, pl_module, example_1CHW)
-
-    def _log_graph(self, trainer: Trainer, pl_module: LightningModule, example_1CHW: Tensor) -> None:
-        add_graph = getattr(trainer.logger.experiment, "add_graph", None) if trainer.logger else None
-        if add_graph is None:
+        height, width, channels = data.pictures("train").images_NHWC.shape[1:]
+        example_1CHW = torch.zeros(1, channels, height, width, device=pl_module.device).to(pl_module.dtype)
+        rows = layers(net, example_1CHW, data.num_classes)
+        if not trainer.is_global_zero:
             return
-        was_training = pl_module.training
-        add_graph(pl_module.net.eval(), example_1CHW)  # pyright: ignore[reportCallIssue]
-        pl_module.train(was_training)
+        print(f"training pictures ({len(data.train_indices)}, {channels}, {height}, {width})", end="")
+        print(f", validation pictures {len(data.val_indices)}, {data.num_classes} classes")
+        print(as_table(rows, sum(p.numel() for p in net.parameters())), flush=True)
+        if board := writer(trainer):
+            was_training = net.training
+            board.add_graph(net.eval(), example_1CHW)
+            net.train(was_training)
 
 
 def layers(net: nn.Module, example_1CHW: Tensor, num_classes: int) -> list[tuple[str, str, str, int]]:
@@ -78,7 +74,5 @@ def as_table(rows: list[tuple[str, str, str, int]], total: int) -> str:
     """The layers one below the other."""
     cells = [("layer", "type", "output", "parameters"), *((a, b, c, f"{n:,}") for a, b, c, n in rows)]
     widths = [max(len(row[column]) for row in cells) for column in range(4)]
-    lines = [
-        f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:<{widths[2]}}  {n:>{widths[3]}}".rstrip() for a, b, c, n in cells
-    ]
+    lines = [f"{a:<{widths[0]}}  {b:<{widths[1]}}  {c:<{widths[2]}}  {n:>{widths[3]}}".rstrip() for a, b, c, n in cells]
     return "\n".join([*lines, f"{total:,} parameters"])

@@ -105,7 +105,8 @@ class ImageData(LightningDataModule):
         self.drop_last = drop_last
         self.seed = seed
         self._sets: dict[Part, Pictures] = {}
-        self._drawn: tuple[int, list[Tensor]] | None = None  # the epoch, and each augmentation's numbers
+        # Each augmentation's numbers, and the epoch and device that they are for.
+        self._drawn: tuple[tuple[int, torch.device], list[Tensor]] | None = None
 
     # What a data set says of itself
 
@@ -127,7 +128,11 @@ class ImageData(LightningDataModule):
     def describe(self) -> dict[str, Any]:
         """What the parts that were read hold, with a checksum, for the record of a run."""
         return {
-            part: {"pictures": len(labels_N), "shape_HWC": list(images_NHWC.shape[1:]), "sha256": _sha256(images_NHWC, labels_N)}
+            part: {
+                "pictures": len(labels_N),
+                "shape_HWC": list(images_NHWC.shape[1:]),
+                "sha256": _sha256(images_NHWC, labels_N),
+            }
             for part, (images_NHWC, labels_N) in self._sets.items()
         }
 
@@ -137,16 +142,14 @@ class ImageData(LightningDataModule):
         """Reads and splits what the stage needs; the official test set for `test` and `predict` alone."""
         if stage in ("fit", "validate"):
             train = self.pictures("train")
-            self.train_indices, self.val_indices = split(
-                train.labels_N, self.split, self.val_fraction, self.split_seed
-            )
+            self.train_indices, self.val_indices = split(train.labels_N, self.split, self.val_fraction, self.split_seed)
         else:
             self.pictures("test")
 
     def train_dataloader(self) -> GlobalBatches:
         """Index batches of the training samples, in a new order each epoch."""
         # overfit_batches means the same few batches again and again, so the order has to stay.
-        fixed = self.trainer is not None and self.trainer.overfit_batches > 0
+        fixed = self.trainer is not None and self.trainer.overfit_batches > 0  # pyright: ignore[reportAttributeAccessIssue]
         return self._loader(
             self.train_indices,
             drop_last=self.drop_last,
@@ -166,9 +169,7 @@ class ImageData(LightningDataModule):
         """Index batches of the official test set."""
         return self.test_dataloader()
 
-    def transfer_batch_to_device(
-        self, batch: IndexBatch, device: torch.device, dataloader_idx: int
-    ) -> Batch:
+    def transfer_batch_to_device(self, batch: IndexBatch, device: torch.device, dataloader_idx: int) -> Batch:
         """Gathers the pictures. The whole set moves to a GPU with its first batch and stays there, so that
         later only sample numbers travel."""
         part: Part = "test" if self.trainer and (self.trainer.testing or self.trainer.predicting) else "train"
@@ -192,7 +193,8 @@ class ImageData(LightningDataModule):
 
     def augmented(self, images_BCHW: Tensor, indices_B: Tensor, epoch: int) -> Tensor:
         """Pictures in [0, 1] as they are augmented in an epoch, whatever batch they are in."""
-        for step, uniform_NK in zip(self.augment, self._draw(epoch, indices_B.device), strict=True):
+        indices_B = indices_B.to(images_BCHW.device)
+        for step, uniform_NK in zip(self.augment, self._draw(epoch, images_BCHW.device), strict=True):
             images_BCHW = step(images_BCHW, uniform_NK.index_select(0, indices_B), epoch)
         return images_BCHW
 
@@ -206,15 +208,15 @@ class ImageData(LightningDataModule):
 
     def _draw(self, epoch: int, device: torch.device) -> list[Tensor]:
         """The random numbers of an epoch for all samples of the training set, drawn when it begins."""
-        if self._drawn is None or self._drawn[0] != epoch:
+        if self._drawn is None or self._drawn[0] != (epoch, device):
             n = len(self._sets["train"].labels_N)
             tables = [
-                rng.uniforms(
-                    n, step.draws, self.seed, rng.Stream.AUGMENT, number, epoch if step.every_epoch else 0
-                ).to(device)
+                rng.uniforms(n, step.draws, self.seed, rng.Stream.AUGMENT, number, epoch if step.every_epoch else 0).to(
+                    device
+                )
                 for number, step in enumerate(self.augment)
             ]
-            self._drawn = (epoch, tables)
+            self._drawn = ((epoch, device), tables)
         return self._drawn[1]
 
     def _loader(self, indices_N: Tensor, **kwargs) -> GlobalBatches:
@@ -226,5 +228,5 @@ class ImageData(LightningDataModule):
 def _sha256(*tensors: Tensor) -> str:
     digest = hashlib.sha256()
     for tensor in tensors:
-        digest.update(tensor.cpu().contiguous().numpy())
+        digest.update(tensor.cpu().contiguous().numpy().data)
     return digest.hexdigest()

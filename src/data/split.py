@@ -21,7 +21,8 @@ Split = Literal["tail", "random", "stratified"]
 def tail(labels_N: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
     """The last samples as they lie, which is what Keras's `validation_split` takes."""
     n = len(labels_N)
-    return torch.arange(n).tensor_split([_train_size(n, fraction)])
+    train, validation = torch.arange(n).tensor_split([_train_size(n, fraction)])
+    return train, validation
 
 
 def random(labels_N: Tensor, fraction: float, seed: int) -> tuple[Tensor, Tensor]:
@@ -81,5 +82,5 @@ def check_fraction(fraction: float) -> None:
 
 
 def _train_size(n: int, fraction: float) -> int:
-    # Keras rounds the training part down; the tiny term keeps 50,000 * (1 - 0.1) from being 44,999.
+    # Keras rounds the training part down; the tiny term keeps 10 * (1 - 0.9) from being 0.
     return math.floor(n * (1 - fraction) + 1e-6)

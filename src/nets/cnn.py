@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 from torch import nn
 
@@ -50,10 +50,12 @@ class DeepCNN(nn.Sequential):
             num_classes: number of logits.
             fourth_conv: `valid` without padding, `same` padded to keep the size, `strided` in steps of three
                 pixels without padding.
-            image_size: height and width of the pictures in pixels; at least 4, 8 or 10 by `fourth_conv`.
+            image_size: height and width of the pictures in pixels; at least 8 (valid), 4 (same) or 12 (strided).
             channels: of the pictures.
         """
         _check(num_classes=num_classes, image_size=image_size, channels=channels)
+        if fourth_conv not in get_args(FourthConv):
+            raise ValueError(f"fourth_conv {fourth_conv!r} is unknown; use one of {', '.join(get_args(FourthConv))}")
         padding, stride = {"valid": (0, 1), "same": (1, 1), "strided": (0, 3)}[fourth_conv]
         side = image_size // 2
         side = (side + 2 * padding - 3) // stride + 1

@@ -27,6 +27,4 @@ class Dropout(nn.Dropout):
 
 
 def _is_dense(input: Tensor) -> bool:
-    return input.is_contiguous() or (
-        input.dim() == 4 and input.is_contiguous(memory_format=torch.channels_last)
-    )
+    return input.is_contiguous() or (input.dim() == 4 and input.is_contiguous(memory_format=torch.channels_last))

@@ -37,9 +37,7 @@ class CIFARResNet18(nn.Module):
             if value < 1:
                 raise ValueError(f"{name} {value} must be at least 1")
         self.stem = nn.Sequential(_conv(channels, WIDTHS[0]), nn.BatchNorm2d(WIDTHS[0]), nn.ReLU())
-        self.stages = nn.Sequential(
-            *[_stage(*sizes) for sizes in zip((WIDTHS[0], *WIDTHS), WIDTHS, strict=False)]
-        )
+        self.stages = nn.Sequential(*[_stage(*sizes) for sizes in zip((WIDTHS[0], *WIDTHS), WIDTHS, strict=False)])
         self.head = nn.Linear(WIDTHS[-1], num_classes)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
