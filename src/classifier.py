@@ -11,7 +11,9 @@ import torch
 import torch.nn.functional as F
 from lightning import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
 from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchmetrics.classification import (
     MulticlassAccuracy,
@@ -26,19 +28,27 @@ from src.schedule import WarmupDecay
 
 
 class LabelledBatch(Protocol):
-    """What the steps take from a data module.
+    """What the steps take from a data module."""
 
-    Attributes:
-        images_BCHW: float, normalised.
-        labels_B: int64.
-        indices_B: int64, the samples' numbers in their set.
-        size: samples of all processes together.
-    """
+    @property
+    def images_BCHW(self) -> Tensor:
+        """Float, normalised."""
+        ...
 
-    images_BCHW: Tensor
-    labels_B: Tensor
-    indices_B: Tensor
-    size: int
+    @property
+    def labels_B(self) -> Tensor:
+        """int64."""
+        ...
+
+    @property
+    def indices_B(self) -> Tensor:
+        """int64, the samples' numbers in their set."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Samples of all processes together."""
+        ...
 
 
 class Classifier(LightningModule):
@@ -90,6 +100,7 @@ class Classifier(LightningModule):
         self.init_from = init_from
         self.compile_net = compile
         self.config: dict[str, Any] | None = None  # the whole configuration, if there is one, for checkpoints
+        self._optimizer_changed = False
         self.train_metrics = _metrics(num_classes).clone(prefix="train/")
         self.val_metrics = _metrics(num_classes).clone(prefix="val/")
         self.test_metrics = _test_metrics(num_classes).clone(prefix="test/")
@@ -125,6 +136,19 @@ class Classifier(LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": self.lr_interval, "monitor": "val/loss"},
         }
+
+    def on_train_start(self) -> None:
+        """Lets a changed optimizer configuration win over the learning rate and the like that a checkpoint
+        restores; what the optimizer has learnt stays."""
+        if not self._optimizer_changed:
+            return
+        optimizer, scheduler = self.optimizers(use_pl_optimizer=False), self.lr_schedulers()
+        fresh = self.optimizer(self.parameters())
+        for group, configured in zip(optimizer.param_groups, fresh.param_groups, strict=True):  # pyright: ignore
+            group.update({name: value for name, value in configured.items() if name != "params"})
+            group["initial_lr"] = configured["lr"]
+        if isinstance(scheduler, LRScheduler):
+            scheduler.base_lrs = [group["lr"] for group in fresh.param_groups]
 
     def training_step(self, batch: LabelledBatch, batch_idx: int) -> Tensor:
         """The loss of a step, for Lightning to go down."""
@@ -168,10 +192,41 @@ class Classifier(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Tells the difference, before Lightning loads the weights of another network."""
         check_same_network(self.state_dict(), checkpoint["state_dict"], "the checkpoint")
+        if "train_metrics" in checkpoint and self.trainer.state.fn == "fit":
+            self._restore_counts(checkpoint["train_metrics"])
+        saved = checkpoint.get("config")
+        if saved and self.config:
+            self._optimizer_changed = saved["model"]["optimizer"] != self.config["model"]["optimizer"]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the configuration, so that the file tells which network its weights are of."""
         checkpoint["config"] = self.config
+        progress = self.trainer.fit_loop.epoch_loop.batch_progress
+        if not progress.is_last_batch:  # in the middle of an epoch, its counts so far belong to it
+            checkpoint["train_metrics"] = self._gathered(
+                {name: dict(metric.metric_state) for name, metric in self.train_metrics.items(keep_base=True)}
+            )
+
+    def _gathered(self, own: Any) -> list[Any]:
+        """Every process's counts, in the order of the ranks."""
+        own = apply_to_collection(own, Tensor, lambda tensor: tensor.detach().cpu().clone())
+        if self.trainer.world_size == 1:
+            return [own]
+        every: list[Any] = [None] * self.trainer.world_size
+        torch.distributed.all_gather_object(every, own)
+        return every
+
+    def _restore_counts(self, every: list[dict[str, dict[str, Tensor]]]) -> None:
+        """Takes this process's counts; with another number of processes, the first takes the sum of all."""
+        same = len(every) == self.trainer.world_size
+        if not same and self.trainer.global_rank > 0:
+            return
+        for name, metric in self.train_metrics.items(keep_base=True):
+            assert isinstance(metric, Metric)
+            for field in every[0][name]:
+                parts = [counts[name][field] for counts in every]
+                value = parts[self.trainer.global_rank] if same else torch.stack(parts).sum(0)
+                setattr(metric, field, value.to(self.device))
 
     # Parts of the steps
 
@@ -196,12 +251,14 @@ class Classifier(LightningModule):
 
 
 def _metrics(num_classes: int) -> MetricCollection:
-    return MetricCollection({"loss": MeanMetric(), **_accuracies(num_classes)}, compute_groups=False)
+    return MetricCollection(
+        {"loss": MeanMetric(nan_strategy="disable"), **_accuracies(num_classes)}, compute_groups=False
+    )
 
 
 def _test_metrics(num_classes: int) -> MetricCollection:
     more: dict[str, Metric] = {
-        "loss": MeanMetric(),
+        "loss": MeanMetric(nan_strategy="disable"),
         "f1": MulticlassF1Score(num_classes, average="macro"),
         "calibration_error": MulticlassCalibrationError(num_classes, n_bins=15),
     }

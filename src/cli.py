@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import logging
 import os
@@ -17,13 +18,12 @@ import yaml
 from lightning import LightningModule
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
-from lightning.pytorch.utilities import rank_zero_info
 
 from src import run
 from src.classifier import Classifier
 from src.data import ImageData
 from src.errors import UserError
-from src.parser import Parser, explain
+from src.parser import Parser, check_yaml, explain
 from src.trainer import Trainer, native_precision
 
 # The parts of a configuration that describe an experiment; the rest is how it was started.
@@ -67,7 +67,7 @@ class CLI(LightningCLI):
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
         """Lightning's, without the arguments that this project decides."""
-        hidden = {"weights_only", "verbose"}
+        hidden = {"weights_only", "verbose", "return_predictions"}
         return {name: skipped | hidden for name, skipped in LightningCLI.subcommands().items()}
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
@@ -94,6 +94,9 @@ class CLI(LightningCLI):
         early.add_argument("-c", "--config", action="append", default=[])
         named, _ = early.parse_known_args(arguments)
         self.run_directory = run.find(named.run) if named.run else None
+        for path in map(Path, named.config):
+            if path.is_file():
+                check_yaml(path)
         self.recipe = Path(named.config[0]).stem if named.config else "run"
         if self.run_directory:
             first = arguments.index(named.subcommand) + 1
@@ -117,6 +120,9 @@ class CLI(LightningCLI):
         except (UserError, OSError, MisconfigurationException):
             if not found and self.trainer.global_step == 0 and self.trainer.is_global_zero:
                 shutil.rmtree(directory, ignore_errors=True)
+                for parent in list(directory.parents)[:2]:  # of the recipe and of all runs, if now empty
+                    with contextlib.suppress(OSError):
+                        parent.rmdir()
             raise
 
     # What is built
@@ -138,7 +144,7 @@ class CLI(LightningCLI):
         directory = self.run_directory or config.trainer.default_root_dir
         self.run_directory = Path(directory) if directory else run.new(self.recipe)
         config.trainer.default_root_dir = None
-        dumped = yaml.safe_load(self._parser(self.subcommand).dump(config, skip_none=False))
+        dumped = yaml.safe_load(self._parser(self.subcommand).dump(config, skip_unset=False))
         self.experiment = {key: dumped[key] for key in EXPERIMENT}
         if self.subcommand == "fit":
             self._check_directory(config.resume)
@@ -147,10 +153,12 @@ class CLI(LightningCLI):
         """A run is not written over, and a resumed one says what has changed."""
         assert self.run_directory is not None
         path = self.run_directory / run.CONFIG
+        if not run.is_first_process():
+            return
         if resume:
             for line in run.changes(yaml.safe_load(path.read_text()), self.experiment):
-                rank_zero_info(f"differs from the saved configuration: {line}")
-        elif path.exists() and run.is_first_process():
+                print(f"differs from the saved configuration: {line}")
+        elif path.exists():
             raise UserError(
                 f"{self.run_directory} already holds a run: go on with it by `fit --resume {self.run_directory}`, or "
                 "choose another trainer.default_root_dir"
@@ -194,6 +202,7 @@ def _stop(error: Exception) -> None:
 
 def _quieten() -> None:
     """Leaves out what Lightning and its companions say of themselves at every start."""
+    # `src.trainer` says which device and precision; `fit` says what it goes on from.
     chatter = (
         "TPU available",
         "💡 Tip",
@@ -202,10 +211,13 @@ def _quieten() -> None:
         "Seed set",
         "`weights_only` was",
     )
-    for name in ("lightning.pytorch", "lightning.fabric", "lightning.pytorch.utilities.rank_zero"):
-        logging.getLogger(name).addFilter(lambda record: not record.getMessage().startswith(chatter))
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        for handler in logging.getLogger(name).handlers:
+            handler.addFilter(lambda record: not record.getMessage().startswith(chatter))
     # Lightning's own call of a torch function that will go away.
     warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)`")
     # TensorBoard's graphs are made by tracing; torch names no other way to make one.
     warnings.filterwarnings("ignore", "`torch.jit.trace", FutureWarning)
     warnings.filterwarnings("ignore", "The number of training batches")
+    # A recipe without validation means it.
+    warnings.filterwarnings("ignore", "Total length of `list` across ranks is zero")

@@ -7,9 +7,11 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, ClassVar, NoReturn
 from weakref import WeakSet
 
+import yaml
 from lightning.pytorch.cli import LightningArgumentParser
 
 from src.errors import UserError
@@ -27,6 +29,19 @@ _NOISE = (
 _NOT_ACCEPTED = re.compile(r"Option '([^']+)' is not accepted")
 _CLASS = re.compile(r"class_path '([^']+)'")
 _UNRECOGNISED = re.compile(r"(?:[Uu]nrecognized arguments:|Key|[Oo]ption|key) '?-*([\w.+]+)")
+
+
+def check_yaml(path: Path) -> None:
+    """Raises UserError with file, line and reason if a file is not YAML; jsonargparse names no file."""
+    try:
+        yaml.safe_load(path.read_text())
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        reason = getattr(error, "problem", None) or error
+        raise UserError(f"{path}{where} is not YAML: {reason}. Check brackets, quotes and indentation there") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not a text file, so no configuration") from error
 
 
 class Parser(LightningArgumentParser):

@@ -24,7 +24,7 @@ from src.callbacks.predictions import Predictions
 from src.callbacks.records import Records
 from src.callbacks.step_seed import StepSeed
 from src.callbacks.summary import Summary
-from src.checkpoint import AtomicCheckpointIO, read
+from src.checkpoint import AtomicCheckpointIO, check_same_network, read
 
 # Lightning's own, and auto.
 Precision = Literal[
@@ -121,7 +121,8 @@ class Trainer(lightning.Trainer):
             plugins=[AtomicCheckpointIO()],
             **kwargs,
         )
-        rank_zero_info(f"run directory {directory}, precision {self.precision}")
+        device = f"{self.world_size} x {type(self.accelerator).__name__.removesuffix('Accelerator')}"
+        rank_zero_info(f"run directory {directory}, {device}, precision {self.precision}")
 
     def fit(
         self,
@@ -152,8 +153,9 @@ class Trainer(lightning.Trainer):
         if resume:
             ckpt_path = str(runs.checkpoint(runs.find(resume), runs.LAST))
         if ckpt_path:
-            saved = read(ckpt_path)
-            rank_zero_info(f"going on from {ckpt_path}: epoch {saved['epoch']}, step {saved['global_step']}")
+            saved = _checked(model, ckpt_path)
+            if self.is_global_zero:
+                print(f"going on from {ckpt_path}: epoch {saved['epoch']}, step {saved['global_step']}", flush=True)
             if resume and self._own_logger:
                 # Curves beyond the checkpoint are drawn again; TensorBoard forgets the first drawing.
                 self.logger = _tensorboard(directory, purge_step=saved["global_step"] + 1)
@@ -162,35 +164,92 @@ class Trainer(lightning.Trainer):
             tested = runs.checkpoint(directory, f"{self.test_checkpoint}.ckpt", runs.LAST)
             self.test(model, datamodule=datamodule, ckpt_path=str(tested))
 
-    def validate(self, *args: Any, run: str | None = None, **kwargs: Any) -> Any:
+    def validate(
+        self,
+        model: LightningModule | None = None,
+        dataloaders: Any = None,
+        ckpt_path: Any = None,
+        verbose: bool = True,
+        datamodule: LightningDataModule | None = None,
+        weights_only: bool | None = None,
+        *,
+        run: str | None = None,
+    ) -> Any:
         """Measures a run on its validation samples.
 
         Args:
+            model: what is measured.
+            dataloaders: instead of a data module's.
+            ckpt_path: the checkpoint whose weights to take.
+            verbose: print the metrics.
+            datamodule: the data.
+            weights_only: of no effect: no checkpoint is ever loaded with more than plain data.
             run: the run whose configuration and weights to take: its path, `recipe/run`, or `recipe` for the latest.
         """
-        return super().validate(*args, **self._weights(run, kwargs))
+        return super().validate(model, dataloaders, self._weights(model, run, ckpt_path), verbose, datamodule)
 
-    def test(self, *args: Any, run: str | None = None, **kwargs: Any) -> Any:
+    def test(
+        self,
+        model: LightningModule | None = None,
+        dataloaders: Any = None,
+        ckpt_path: Any = None,
+        verbose: bool = True,
+        datamodule: LightningDataModule | None = None,
+        weights_only: bool | None = None,
+        *,
+        run: str | None = None,
+    ) -> Any:
         """Measures a run on the official test set.
 
         Args:
+            model: what is measured.
+            dataloaders: instead of a data module's.
+            ckpt_path: the checkpoint whose weights to take.
+            verbose: print the metrics.
+            datamodule: the data.
+            weights_only: of no effect: no checkpoint is ever loaded with more than plain data.
             run: the run whose configuration and weights to take: its path, `recipe/run`, or `recipe` for the latest.
         """
-        return super().test(*args, **self._weights(run, kwargs))
+        return super().test(model, dataloaders, self._weights(model, run, ckpt_path), verbose, datamodule)
 
-    def predict(self, *args: Any, run: str | None = None, **kwargs: Any) -> Any:
+    def predict(
+        self,
+        model: LightningModule | None = None,
+        dataloaders: Any = None,
+        datamodule: LightningDataModule | None = None,
+        return_predictions: bool | None = None,
+        ckpt_path: Any = None,
+        weights_only: bool | None = None,
+        *,
+        run: str | None = None,
+    ) -> Any:
         """Writes predictions.csv for the official test set into the run directory.
 
         Args:
+            model: what predicts.
+            dataloaders: instead of a data module's.
+            datamodule: the data.
+            return_predictions: also return them, to Python.
+            ckpt_path: the checkpoint whose weights to take.
+            weights_only: of no effect: no checkpoint is ever loaded with more than plain data.
             run: the run whose configuration and weights to take: its path, `recipe/run`, or `recipe` for the latest.
         """
-        return super().predict(*args, **self._weights(run, kwargs))
+        return super().predict(model, dataloaders, datamodule, return_predictions, self._weights(model, run, ckpt_path))
 
-    def _weights(self, run: str | None, kwargs: dict[str, Any]) -> dict[str, Any]:
-        if run and not kwargs.get("ckpt_path"):
-            name = f"{self.test_checkpoint}.ckpt"
-            kwargs["ckpt_path"] = str(runs.checkpoint(runs.find(run), name, runs.LAST))
-        return kwargs
+    def _weights(self, model: LightningModule | None, run: str | None, ckpt_path: Any) -> Any:
+        if run and not ckpt_path:
+            ckpt_path = str(runs.checkpoint(runs.find(run), f"{self.test_checkpoint}.ckpt", runs.LAST))
+        if ckpt_path:
+            _checked(model, ckpt_path)
+        return ckpt_path
+
+
+def _checked(model: LightningModule | None, ckpt_path: str) -> dict[str, Any]:
+    """The checkpoint, found to be whole and of this network before anything is written."""
+    saved = read(ckpt_path)
+    if model is not None:
+        check_same_network(model.state_dict(), saved["state_dict"], ckpt_path)
+    return saved
 
 
 def _tensorboard(directory: Path, **kwargs: Any) -> TensorBoardLogger:

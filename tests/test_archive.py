@@ -111,9 +111,7 @@ def test_a_file_where_the_folder_should_be_is_named(tmp_path: Path) -> None:
         pytest.fail("should not have got here")
 
 
-def test_one_at_a_time_and_the_other_says_that_it_waits(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_one_at_a_time_and_the_other_says_that_it_waits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     order: list[str] = []
 
     def second() -> None:

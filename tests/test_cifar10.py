@@ -152,9 +152,7 @@ def test_a_file_that_is_missing_is_named_before_training(fake: Fakes, tmp_path: 
 
 @pytest.mark.parametrize("name", ["data_batch_4", "test_batch", "batches.meta"])
 @pytest.mark.parametrize("how", ["truncated", "altered"])
-def test_a_wrong_file_is_named_when_training_begins_and_kept(
-    fake: Fakes, tmp_path: Path, name: str, how: str
-) -> None:
+def test_a_wrong_file_is_named_when_training_begins_and_kept(fake: Fakes, tmp_path: Path, name: str, how: str) -> None:
     Fake, root = fake
     path = copy(root, tmp_path) / name
     shutil.copy(root / ARCHIVE, tmp_path)  # from which it is not mended in silence

@@ -222,9 +222,7 @@ def test_resumes_a_connection_that_breaks(server: Server, target: Path) -> None:
     assert [span for _, span in server.asked] == [None, "bytes=40000-", "bytes=80000-"]
 
 
-def test_gives_up_on_breaking_connections_that_bring_nothing_and_keeps_the_part(
-    server: Server, target: Path
-) -> None:
+def test_gives_up_on_breaking_connections_that_bring_nothing_and_keeps_the_part(server: Server, target: Path) -> None:
     leave_part(target, CONTENT[:10])
     with pytest.raises(UserError, match="broke off after 10 of 100,000 bytes"):
         fetch(target, server.archive("breaks_at_once"))

@@ -40,9 +40,7 @@ def test_zero_init_makes_a_block_the_identity(zero_init: bool):
     assert torch.equal(block(features_BCHW), features_BCHW) is zero_init
 
 
-@pytest.mark.parametrize(
-    ("num_classes", "channels", "named"), [(0, 3, "num_classes 0"), (10, -1, "channels -1")]
-)
+@pytest.mark.parametrize(("num_classes", "channels", "named"), [(0, 3, "num_classes 0"), (10, -1, "channels -1")])
 def test_a_number_out_of_range_is_named(num_classes: int, channels: int, named: str):
     with pytest.raises(ValueError, match=f"{named} must be at least 1"):
         CIFARResNet18(num_classes, channels)

@@ -39,13 +39,16 @@ def layers(net: nn.Module, example_1CHW: Tensor, num_classes: int) -> list[tuple
     Raises:
         UserError: if the network cannot take the pictures, or does not give one logit a class.
     """
-    rows: list[tuple[str, str, str, int]] = []
+    rows: dict[str, tuple[str, str, str, int]] = {}
     hooks = []
-    for name, part in net.named_children():
+    outer = net
+    while len(children := list(outer.children())) == 1 and list(children[0].children()):
+        outer = children[0]  # a wrapper says nothing of the layers
+    for name, part in outer.named_children():
 
         def note(module: nn.Module, inputs: object, output: object, name: str = name) -> None:
             shape = str(tuple(output.shape)) if isinstance(output, Tensor) else ""
-            rows.append((name, type(module).__name__, shape, sum(p.numel() for p in module.parameters())))
+            rows[name] = (name, type(module).__name__, shape, sum(p.numel() for p in module.parameters()))
 
         hooks.append(part.register_forward_hook(note))
     was_training = net.training
@@ -67,7 +70,7 @@ def layers(net: nn.Module, example_1CHW: Tensor, num_classes: int) -> list[tuple
             f"model.net ({type(net).__name__}) gives {got} for one picture; with {num_classes} classes it must "
             f"give (1, {num_classes}). Usually model.net.init_args.num_classes has to be set to {num_classes}"
         )
-    return rows
+    return list(rows.values())
 
 
 def as_table(rows: list[tuple[str, str, str, int]], total: int) -> str:

@@ -1,0 +1,72 @@
+"""What tests share: the command line in this process, and the real CIFAR-10 where there is one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from src.cli import main
+
+# Two processes of pytest share two cores; more threads each would only wait for each other.
+torch.set_num_threads(1)
+
+# A fit of a second: 120 drawn figures of 12 pixels, 100 of them for training in five steps an epoch.
+TINY = [
+    *("--data=Shapes", "--data.train_size=120", "--data.test_size=40", "--data.image_size=12"),
+    *("--data.val_fraction=0.2", "--data.batch_size=24", "--data.split=stratified"),
+    *("--model.net=src.nets.SimpleCNN", "--model.net.image_size=12"),
+    *("--trainer.max_epochs=1", "--trainer.precision=32-true", "--trainer.accelerator=cpu"),
+    "--trainer.enable_progress_bar=false",
+]
+
+
+@pytest.fixture
+def tiny() -> list[str]:
+    """Arguments of a fit that takes a second."""
+    return list(TINY)
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """`cli("fit", ...)` runs the command line in this process, from an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+
+    def run(*arguments: str) -> None:
+        main(list(arguments))
+
+    return run
+
+
+@pytest.fixture
+def fails(cli: Callable[..., None], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., str]:
+    """Runs the command line, which has to end with code 2 and one paragraph and to leave nothing behind; gives
+    the paragraph."""
+
+    def run(*arguments: str) -> str:
+        before = sorted(tmp_path.rglob("*"))
+        with pytest.raises(SystemExit) as stop:
+            cli(*arguments)
+        text = capsys.readouterr().err
+        assert stop.value.code == 2
+        assert text.count("error: ") == 1
+        assert "Traceback" not in text
+        assert sorted(tmp_path.rglob("*")) == before
+        return text[text.index("error: ") + len("error: ") :]
+
+    return run
+
+
+@pytest.fixture
+def cifar10_dir() -> Path:
+    """The folder with the real CIFAR-10, from CIFAR10_DIR."""
+    folder = os.environ.get("CIFAR10_DIR")
+    if folder:
+        return Path(folder).resolve()
+    if os.environ.get("REQUIRE_CIFAR10"):
+        pytest.fail("CIFAR10_DIR is not set, and REQUIRE_CIFAR10 does not accept a skip")
+    pytest.skip("set CIFAR10_DIR to a folder that holds cifar-10-batches-py to run this")

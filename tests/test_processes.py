@@ -1,0 +1,54 @@
+"""Several processes on a CPU: the same experiment as one."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.conftest import TINY
+
+ROOT = Path(__file__).parent.parent
+
+
+def fit(directory: Path, *arguments: str) -> tuple[dict, dict[str, torch.Tensor]]:
+    """The results and the last weights of a fit in processes of its own."""
+    # No dropout, so that nothing depends on the rank; batches of 24 do not divide the 96 training, 24
+    # validation and 41 test samples evenly among two or three.
+    command = [
+        *(sys.executable, "-m", "src", "fit", *TINY, "--data.test_size=41", "--data.train_size=127"),
+        *("--model.net=tests.toys.Linear", "--model.net.num_classes=10", "--model.net.inputs=432"),
+        *("--trainer.max_epochs=2", f"--trainer.default_root_dir={directory}", *arguments),
+    ]
+    kept = [argument for argument in command if argument != "--model.net.image_size=12"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(kept, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    results = json.loads((directory / "results.json").read_text())
+    return results, torch.load(directory / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [2, 3])
+def test_several_processes_give_what_one_gives(processes: int, tmp_path: Path) -> None:
+    one, weights_of_one = fit(tmp_path / "one")
+    several, weights = fit(tmp_path / "several", f"--trainer.devices={processes}", "--trainer.strategy=ddp")
+    for name in ("train/acc", "val/acc"):
+        assert several["fit"]["last"][name] == one["fit"]["last"][name]
+    assert several["test"]["test/acc"] == one["test"]["test/acc"]
+    assert several["test"]["test/loss"] == pytest.approx(one["test"]["test/loss"], rel=1e-5)
+    torch.testing.assert_close(weights, weights_of_one, rtol=1e-4, atol=1e-6)
+
+
+def test_a_batch_that_does_not_divide_is_refused(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "src", "fit", *TINY, "--trainer.devices=2", "--trainer.strategy=ddp"]
+    command += ["--data.batch_size=25", f"--trainer.default_root_dir={tmp_path / 'run'}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 2
+    assert "batch_size 25 does not divide by 2 processes" in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,0 +1,53 @@
+"""A data set and a network of a few numbers, for tests of what goes on around them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from src.classifier import Classifier
+from src.data import ImageData, Pictures
+from src.trainer import Trainer
+
+
+class Squares(ImageData):
+    """Pictures of 4 x 4 pixels in three classes: one of the three channels is bright."""
+
+    classes = ("red", "green", "blue")
+    mean = (0.3, 0.3, 0.3)
+    std = (0.3, 0.3, 0.3)
+
+    def __init__(self, size: int = 30, **kwargs: Any) -> None:
+        super().__init__(**{"batch_size": 6, "val_fraction": 0.2, **kwargs})
+        self.size = size
+
+    def read(self, part: str) -> Pictures:
+        labels_N = torch.arange(self.size) % 3
+        noise_NHWC = torch.rand(self.size, 4, 4, 3, generator=torch.Generator().manual_seed(len(part)))
+        bright_NC = nn.functional.one_hot(labels_N, 3)
+        images_NHWC = 120 * noise_NHWC + 100 * bright_NC[:, None, None, :]
+        return Pictures(images_NHWC.to(torch.uint8), labels_N)
+
+
+class Linear(nn.Module):
+    """One layer, no chance in it."""
+
+    def __init__(self, num_classes: int = 3, inputs: int = 48) -> None:
+        super().__init__()
+        self.layer = nn.Linear(inputs, num_classes)
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        return self.layer(images_BCHW.flatten(1))
+
+
+def classifier(**kwargs: Any) -> Classifier:
+    torch.manual_seed(0)
+    return Classifier(Linear(), **{"num_classes": 3, **kwargs})
+
+
+def trainer(directory: Path, **kwargs: Any) -> Trainer:
+    defaults = {"max_epochs": 1, "precision": "32-true", "accelerator": "cpu", "logger": False}
+    return Trainer(default_root_dir=str(directory), enable_progress_bar=False, **{**defaults, **kwargs})
