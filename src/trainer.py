@@ -157,9 +157,11 @@ class Trainer(lightning.Trainer):
             if self.is_global_zero:
                 print(f"going on from {ckpt_path}: epoch {saved['epoch']}, step {saved['global_step']}", flush=True)
             if resume and self._own_logger:
-                # Curves beyond the checkpoint are drawn again; TensorBoard forgets the first drawing.
-                self.logger = _tensorboard(directory, purge_step=saved["global_step"] + 1)
+                # Points count from 0: those from here on are drawn again, and TensorBoard forgets the first drawing.
+                self.logger = _tensorboard(directory, purge_step=saved["global_step"])
         super().fit(model, train_dataloaders, val_dataloaders, datamodule, ckpt_path)
+        if resume and self._own_logger:
+            self.logger = _tensorboard(directory)  # one that forgets nothing, for what the test draws
         if test_after_fit and not self.interrupted and not self.fast_dev_run:  # pyright: ignore[reportAttributeAccessIssue]
             tested = runs.checkpoint(directory, f"{self.test_checkpoint}.ckpt", runs.LAST)
             self.test(model, datamodule=datamodule, ckpt_path=str(tested))

@@ -11,6 +11,10 @@ from lightning.pytorch.utilities import rank_zero_only
 class EpochLines(Callback):
     """Prints how an epoch went when it and its validation have ended."""
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Takes the time, for an epoch that is resumed in its middle."""
+        self._began = time.perf_counter()
+
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Takes the time."""
         self._began = time.perf_counter()

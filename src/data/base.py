@@ -105,6 +105,8 @@ class ImageData(LightningDataModule):
         self.drop_last = drop_last
         self.seed = seed
         self._sets: dict[Part, Pictures] = {}
+        self._train_loader: GlobalBatches | None = None
+        self._position: dict[str, Any] = {}
         # Each augmentation's numbers, and the epoch and device that they are for.
         self._drawn: tuple[tuple[int, torch.device], list[Tensor]] | None = None
 
@@ -146,16 +148,28 @@ class ImageData(LightningDataModule):
         else:
             self.pictures("test")
 
+    def state_dict(self) -> dict[str, Any]:
+        """How far the present epoch has come. Lightning would ask the loader, but forgets to hand the answer
+        back where a schedule has asked for the number of steps before."""
+        return self._train_loader.state_dict() if self._train_loader else {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Lets the next training loader go on from there."""
+        self._position = state_dict
+
     def train_dataloader(self) -> GlobalBatches:
         """Index batches of the training samples, in a new order each epoch."""
         # overfit_batches means the same few batches again and again, so the order has to stay.
         fixed = self.trainer is not None and self.trainer.overfit_batches > 0  # pyright: ignore[reportAttributeAccessIssue]
-        return self._loader(
+        self._train_loader = self._loader(
             self.train_indices,
             drop_last=self.drop_last,
             shuffle_seed=None if fixed else self.seed,
             epoch=lambda: self.trainer.current_epoch if self.trainer else 0,
         )
+        if self._position:
+            self._train_loader.load_state_dict(self._position)
+        return self._train_loader
 
     def val_dataloader(self) -> GlobalBatches | list[GlobalBatches]:
         """Index batches of the validation samples; none where there is no validation."""
