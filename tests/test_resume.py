@@ -82,7 +82,6 @@ PLACES = [
     *(("on_train_epoch_end", number) for number in range(EPOCHS)),
     *(("on_train_epoch_start", number) for number in range(1, EPOCHS)),
     ("on_train_end", 0),
-    ("on_test_start", 0),
 ]
 
 
