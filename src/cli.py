@@ -203,7 +203,13 @@ def _stop(error: Exception) -> None:
 def _quieten() -> None:
     """Leaves out what Lightning and its companions say of themselves at every start."""
     # `src.trainer` says which device and precision; `fit` says what it goes on from.
+    # `src.trainer` says which device and precision, `fit` says what it goes on from.
     chatter = (
+        "GPU available",
+        "Loading `train_dataloader`",
+        "Restoring states",
+        "Restored all states",
+        "Loaded model weights",
         "TPU available",
         "💡 Tip",
         "Using bfloat16",

@@ -392,5 +392,5 @@ def test_a_fraction_out_of_range_is_named_before_anything_is_read(val_fraction: 
 
 def test_a_batch_size_that_the_processes_cannot_share_is_refused():
     data = fitted({"world_size": 3})
-    with pytest.raises(ValueError, match="batch_size 4 does not divide by 3 processes"):
+    with pytest.raises(UserError, match="batch_size 4 does not divide by 3 processes"):
         data.train_dataloader()

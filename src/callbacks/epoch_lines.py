@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_only
 
 
 class EpochLines(Callback):
@@ -19,12 +18,14 @@ class EpochLines(Callback):
         """Takes the time."""
         self._began = time.perf_counter()
 
-    @rank_zero_only
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prints the line."""
+        # Looking at the metrics gathers them from all processes, so all have to look.
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
         shown = [f"{name} {metrics[name]:.4f}" for name in _SHOWN if name in metrics]
         seconds = time.perf_counter() - self._began
+        if not trainer.is_global_zero:
+            return
         print(
             f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: {', '.join(shown)}, {seconds:.1f} s",
             flush=True,

@@ -33,6 +33,7 @@ class Records(Callback):
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes what training came to."""
+        metrics = numbers(trainer.callback_metrics)  # gathered from all processes, so before they part
         if not trainer.is_global_zero:
             return
         seconds = time.perf_counter() - self._began
@@ -40,7 +41,7 @@ class Records(Callback):
             "epochs": trainer.current_epoch,
             "steps": trainer.global_step,
             "seconds": round(seconds, 1),
-            "last": numbers(trainer.callback_metrics),
+            "last": metrics,
         }
         for callback in trainer.checkpoint_callbacks:
             if isinstance(callback, Checkpoints) and callback.best:
@@ -49,10 +50,11 @@ class Records(Callback):
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes what the test came to."""
+        metrics = numbers(trainer.callback_metrics)
         if not trainer.is_global_zero:
             return
         tested = {"checkpoint": Path(trainer.ckpt_path).name} if trainer.ckpt_path else {}
-        content = self._update(trainer, "test", {**tested, **numbers(trainer.callback_metrics)})
+        content = self._update(trainer, "test", {**tested, **metrics})
         self._log_hyperparameters(trainer, pl_module, content)
 
     def _update(self, trainer: Trainer, part: str, content: dict[str, Any]) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from src import rng
 from src.augment import Augmentation
 from src.data.sampler import GlobalBatches, IndexBatch
 from src.data.split import Split, check_fraction, split
+from src.errors import UserError
 
 Part = Literal["train", "test"]
 
@@ -236,7 +237,10 @@ class ImageData(LightningDataModule):
     def _loader(self, indices_N: Tensor, **kwargs) -> GlobalBatches:
         trainer = self.trainer
         rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-        return GlobalBatches(indices_N, self.batch_size, rank=rank, world_size=world_size, **kwargs)
+        try:
+            return GlobalBatches(indices_N, self.batch_size, rank=rank, world_size=world_size, **kwargs)
+        except ValueError as error:  # how many processes there are comes to light only now
+            raise UserError(str(error)) from error
 
 
 def _sha256(*tensors: Tensor) -> str:
