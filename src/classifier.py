@@ -154,7 +154,7 @@ class Classifier(LightningModule):
         """The loss of a step, for Lightning to go down."""
         losses_B, logits_BK = self._losses(batch, self.label_smoothing)
         self._update(self.train_metrics, batch, losses_B.detach(), logits_BK.detach())
-        self.log_dict(self.train_metrics, on_step=False, on_epoch=True, batch_size=batch.size)
+        self.log_dict(self.train_metrics, on_step=False, on_epoch=True, prog_bar=True, batch_size=batch.size)
         # Lightning takes the mean of the processes' gradients, so the sum is scaled up by their number.
         return losses_B.sum() * (self.trainer.world_size / batch.size)
 
@@ -162,7 +162,7 @@ class Classifier(LightningModule):
         """Counts a batch of validation samples."""
         losses_B, logits_BK = self._losses(batch)
         self._update(self.val_metrics, batch, losses_B, logits_BK)
-        self.log_dict(self.val_metrics, batch_size=batch.size)
+        self.log_dict(self.val_metrics, prog_bar=True, batch_size=batch.size)
 
     def test_step(self, batch: LabelledBatch, batch_idx: int) -> None:
         """Counts a batch of test samples."""

@@ -189,7 +189,9 @@ def main(args: list[str] | None = None) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
             raise
-        _stop(error)
+        advice = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "see who may write there"
+        where = error.filename or "the disk"
+        _stop(UserError(f"{where}: {error.strerror}; {advice}, or choose another folder by trainer.default_root_dir"))
 
 
 def _stop(error: Exception) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 from src.augment import AlternatingFlip, Augmentation, Flip
 from src.data.base import Batch, ImageData, Part, Pictures
 from src.data.sampler import GlobalBatches, IndexBatch
+from src.errors import UserError
 
 CPU = torch.device("cpu")
 MEAN, STD = (0.5, 0.0), (0.5, 0.25)
