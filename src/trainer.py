@@ -22,6 +22,7 @@ from src.callbacks.finite_loss import FiniteLoss
 from src.callbacks.pictures import TrainingPictures
 from src.callbacks.predictions import Predictions
 from src.callbacks.records import Records
+from src.callbacks.signals import StopOnSignal
 from src.callbacks.step_seed import StepSeed
 from src.callbacks.summary import Summary
 from src.checkpoint import AtomicCheckpointIO, check_same_network, read
@@ -98,6 +99,7 @@ class Trainer(lightning.Trainer):
         standard: list[Callback] = [
             DataInit(),
             StepSeed(),
+            StopOnSignal(),
             FiniteLoss(),
             Summary(),
             RichProgressBar() if bars else EpochLines(),

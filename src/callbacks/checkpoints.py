@@ -51,7 +51,11 @@ class Checkpoints(Checkpoint):
         # The last batch of an epoch is followed by what is written at the epoch's end.
         last = batch_idx + 1 == trainer.num_training_batches
         if self.every_n_steps and stepped and not last and trainer.global_step % self.every_n_steps == 0:
-            self._save(trainer, run.LAST)
+            self.save_last(trainer)
+
+    def save_last(self, trainer: Trainer) -> None:
+        """Writes last.ckpt now."""
+        self._save(trainer, run.LAST)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes best.ckpt if it is the best so far."""

@@ -1,0 +1,89 @@
+"""Stopping when asked to, between two steps."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+from typing import Any
+
+import torch
+from lightning import Callback, LightningModule, Trainer
+
+from src.callbacks.checkpoints import Checkpoints
+
+CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
+class StopOnSignal(Callback):
+    """On SIGINT (Ctrl-C), SIGTERM or SIGUSR1 finishes the step, writes last.ckpt and ends the process with 128 plus
+    the signal's number (130, 143, 138), which tells a scheduler that the run is not complete. A second signal ends
+    it at once.
+
+    Lightning's own answer to SIGTERM ends with code 0 and, where ranks are apart in time, can leave one in a
+    barrier and another in the gradients' reduction. Here the handler only sets a flag; at the end of each step all
+    ranks look at each other's.
+    """
+
+    def __init__(self) -> None:
+        self.received = 0
+        self._before: dict[int, Any] = {}
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Takes over from Lightning's handlers."""
+        self.received = 0
+        self._before = {number: signal.signal(number, self._note) for number in CAUGHT}
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Stops in the middle of an epoch. After its last batch the epoch's own end comes first."""
+        received = self._agreed(trainer)
+        stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if received and stepped and batch_idx + 1 < trainer.num_training_batches:
+            for callback in trainer.checkpoint_callbacks:
+                if isinstance(callback, Checkpoints):
+                    callback.save_last(trainer)
+            self._stop(trainer, received)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stops between two epochs, when last.ckpt has been written."""
+        if received := self._agreed(trainer):
+            self._stop(trainer, received)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Stops before the test, or gives the handlers back."""
+        if received := self._agreed(trainer):
+            self._stop(trainer, received)
+        self._give_back()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Gives the handlers back."""
+        self._give_back()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.received = number
+        signal.signal(number, signal.SIG_DFL)  # the second one is meant
+
+    def _agreed(self, trainer: Trainer) -> int:
+        if trainer.world_size == 1:
+            return self.received
+        highest = torch.tensor(self.received, device=trainer.strategy.root_device)
+        torch.distributed.all_reduce(highest, torch.distributed.ReduceOp.MAX)
+        return int(highest)
+
+    def _stop(self, trainer: Trainer, received: int) -> None:
+        if trainer.is_global_zero:
+            name = signal.Signals(received).name
+            print(
+                f"stopped by {name} at epoch {trainer.current_epoch}, step {trainer.global_step}; go on with it by "
+                f"`python -m src fit --resume {trainer.default_root_dir}`",
+                file=sys.stderr,
+                flush=True,
+            )
+        raise SystemExit(128 + received)
+
+    def _give_back(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}

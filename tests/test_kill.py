@@ -1,0 +1,124 @@
+"""Real training processes, killed at random moments, end as the undisturbed one.
+
+The short form runs with the other tests. The long one is `KILLS=50 python -m pytest tests/test_kill.py -s`; the
+seed of the moments is printed, and `KILL_SEED` repeats one.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+ROOT = Path(__file__).parent.parent
+KILLS = int(os.environ.get("KILLS", "2"))
+SEED = int(os.environ.get("KILL_SEED", random.SystemRandom().randrange(2**32)))
+
+# Augmentation, dropout, a schedule by step, accumulated gradients; the checkpoint is written in most steps.
+ARGUMENTS = [
+    *("--data=Shapes", "--data.train_size=250", "--data.test_size=40", "--data.image_size=12"),
+    *("--data.batch_size=24", "--data.augment+=ImageDataGenerator", "--data.augment+=AlternatingFlip"),
+    *("--model.net=src.nets.SimpleCNN", "--model.net.image_size=12", "--model.optimizer=torch.optim.AdamW"),
+    *("--model.lr_scheduler=src.schedule.WarmupDecay", "--model.lr_scheduler.warmup=0.2"),
+    *("--trainer.max_epochs=12", "--trainer.accumulate_grad_batches=2", "--trainer.checkpoint_every_n_steps=1"),
+    *("--trainer.accelerator=cpu", "--trainer.log_every_n_steps=1", "--test_after_fit=false"),
+    "--trainer.enable_progress_bar=false",
+]
+TWO = ["--trainer.devices=2", "--trainer.strategy=ddp"]
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(
+        [sys.executable, "-m", "src", "fit", *arguments],
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,  # so that a kill reaches the processes of all ranks
+    )
+
+
+def wait_for_first_epoch(process: subprocess.Popen[str]) -> float:
+    """The time at which the first epoch ended; the output is read so far."""
+    assert process.stdout
+    seen = []
+    for line in process.stdout:
+        seen.append(line)
+        if line.startswith("epoch "):
+            return time.monotonic()
+    raise AssertionError("".join(seen)[-3000:])
+
+
+def finish(*arguments: str) -> float:
+    """Runs to the end; gives the seconds after the first epoch."""
+    process = start(*arguments)
+    began = wait_for_first_epoch(process)
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output[-3000:]
+    return time.monotonic() - began
+
+
+def outcome(directory: Path) -> tuple[Any, Any, dict[str, list[tuple[int, float]]]]:
+    saved = torch.load(directory / "checkpoints" / "last.ckpt", weights_only=True)
+    board = EventAccumulator(str(directory), {"scalars": 0}).Reload()
+    names = [name for name in board.Tags()["scalars"] if name.startswith(("train/", "val/", "lr-"))]
+    curves = {name: [(point.step, point.value) for point in board.Scalars(name)] for name in names}
+    return saved["state_dict"], saved["optimizer_states"], curves
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_a_killed_run_ends_as_the_undisturbed_one(processes: int, precision: str, tmp_path: Path) -> None:
+    moments = random.Random(SEED + processes)
+    print(f"KILL_SEED={SEED}, {KILLS} kills of {processes} process(es) in {precision}")
+    more = [f"--trainer.precision={precision}", *(TWO if processes == 2 else [])]
+    whole = tmp_path / "whole"
+    seconds = finish(*ARGUMENTS, *more, f"--trainer.default_root_dir={whole}")
+    expected = outcome(whole)
+    for number in range(KILLS):
+        directory = tmp_path / f"killed-{number}"
+        process = start(*ARGUMENTS, *more, f"--trainer.default_root_dir={directory}")
+        wait_for_first_epoch(process)
+        moment = moments.uniform(0, seconds)
+        time.sleep(moment)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        output = finish_quietly(f"--resume={directory}")
+        weights, optimizer, curves = outcome(directory)
+        torch.testing.assert_close(weights, expected[0], rtol=0, atol=0)
+        torch.testing.assert_close(optimizer, expected[1], rtol=0, atol=0)
+        assert curves == expected[2]
+        step = re.search(r"step (\d+)", output)
+        print(f"  kill {number + 1} after {moment:.2f} s, resumed from step {step[1] if step else '?'}: equal")
+
+
+def finish_quietly(*arguments: str) -> str:
+    process = start(*arguments)
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output[-3000:]
+    return output
+
+
+@pytest.mark.slow
+def test_two_processes_of_which_one_is_told_to_stop_stop_together(tmp_path: Path) -> None:
+    directory = tmp_path / "run"
+    process = start(*ARGUMENTS, *TWO, "--trainer.precision=32-true", f"--trainer.default_root_dir={directory}")
+    wait_for_first_epoch(process)
+    os.kill(process.pid, signal.SIGTERM)  # the first process alone
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 143, output[-3000:]
+    assert "stopped by SIGTERM" in output
+    assert "going on from" in finish_quietly(f"--resume={directory}")
