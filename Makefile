@@ -1,7 +1,7 @@
 # Two commands do everything: `make fit` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: fit test check lint tensorboard bench clean
+.PHONY: fit test check lint tensorboard clean
 
 fit: .venv/installed
 	$(BIN)/python -m src fit --config configs/quickstart.yaml $(ARGS)

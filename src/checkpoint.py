@@ -66,8 +66,9 @@ def read(path: str | os.PathLike, map_location: Any = "cpu") -> dict[str, Any]:
         ) from error
     except (RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
         raise UserError(f"the checkpoint {path} cannot be read: {_text(error)}{_beside(path)}") from error
-    if not isinstance(content, dict) or "state_dict" not in content:
-        raise UserError(f"{path} is no checkpoint of this project: it has no entry state_dict")
+    weights = content.get("state_dict") if isinstance(content, dict) else None
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise UserError(f"{path} is no checkpoint of this project: it has no entry state_dict with tensors")
     return content
 
 

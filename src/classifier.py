@@ -5,6 +5,7 @@ Shapes: B pictures of this process, C channels, H rows, W columns, K classes.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal, Protocol
 
 import torch
@@ -13,7 +14,7 @@ from lightning import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchmetrics.classification import (
     MulticlassAccuracy,
@@ -100,7 +101,7 @@ class Classifier(LightningModule):
         self.init_from = init_from
         self.compile_net = compile
         self.config: dict[str, Any] | None = None  # the whole configuration, if there is one, for checkpoints
-        self._optimizer_changed = False
+        self._changed = (False, False)  # optimizer and schedule, against the checkpoint's
         self.train_metrics = _metrics(num_classes).clone(prefix="train/")
         self.val_metrics = _metrics(num_classes).clone(prefix="val/")
         self.test_metrics = _test_metrics(num_classes).clone(prefix="test/")
@@ -109,19 +110,16 @@ class Classifier(LightningModule):
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Logits (B, K) of normalised pictures."""
-        return self.net(images_BCHW)
+        return self.net(images_BCHW.to(self.dtype))  # pyright: ignore[reportArgumentType]
 
     # Lightning's hooks
 
     def setup(self, stage: str) -> None:
-        """Loads the first weights and compiles."""
+        """Loads the first weights."""
         if stage == "fit" and self.init_from and self.trainer.ckpt_path is None:
             saved = read(self.init_from)["state_dict"]
             check_same_network(self.state_dict(), saved, f"init_from {self.init_from}")
             self.load_state_dict(saved)
-        if self.compile_net:
-            # In place: a compiled copy would put _orig_mod. before every name in the checkpoint.
-            self.net.compile()
 
     def configure_optimizers(self) -> Any:
         """The configured optimizer and schedule."""
@@ -130,25 +128,48 @@ class Classifier(LightningModule):
             return optimizer
         scheduler = self.lr_scheduler(optimizer)
         if isinstance(scheduler, WarmupDecay):
-            steps = int(self.trainer.estimated_stepping_batches)
-            scheduler.stretch(steps if self.lr_interval == "step" else self.trainer.max_epochs or 1)
+            scheduler.stretch(self._schedule_length())
+        plateau = isinstance(scheduler, ReduceLROnPlateau)  # moves on with the validation that it watches
         return {
             "optimizer": optimizer,
-            "lr_scheduler": {"scheduler": scheduler, "interval": self.lr_interval, "monitor": "val/loss"},
+            "lr_scheduler": {
+                "scheduler": scheduler,
+                "interval": "epoch" if plateau else self.lr_interval,
+                "monitor": getattr(scheduler, "monitor", "val/loss"),
+            },
         }
 
     def on_train_start(self) -> None:
-        """Lets a changed optimizer configuration win over the learning rate and the like that a checkpoint
-        restores; what the optimizer has learnt stays."""
-        if not self._optimizer_changed:
-            return
+        """Compiles; and where training goes on from a checkpoint, lets the present length and a changed optimizer
+        configuration win over what it restored. What the optimizer has learnt stays."""
+        if self.compile_net:
+            # In place: a compiled copy would put _orig_mod. before every name in the checkpoint.
+            self.net.compile()
         optimizer, scheduler = self.optimizers(use_pl_optimizer=False), self.lr_schedulers()
-        fresh = self.optimizer(self.parameters())
-        for group, configured in zip(optimizer.param_groups, fresh.param_groups, strict=True):  # pyright: ignore
-            group.update({name: value for name, value in configured.items() if name != "params"})
-            group["initial_lr"] = configured["lr"]
-        if isinstance(scheduler, LRScheduler):
-            scheduler.base_lrs = [group["lr"] for group in fresh.param_groups]
+        optimizer_changed, schedule_changed = self._changed
+        if optimizer_changed or schedule_changed:
+            fresh = self.optimizer(self.parameters())
+            for group, configured in zip(optimizer.param_groups, fresh.param_groups, strict=True):  # pyright: ignore
+                start = group.get("initial_lr", group["lr"])
+                reached = group["lr"] / start if start and not schedule_changed else 1.0
+                group.update({name: value for name, value in configured.items() if name != "params"})
+                group["lr"], group["initial_lr"] = reached * configured["lr"], configured["lr"]
+            if isinstance(scheduler, LRScheduler):
+                scheduler.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]  # pyright: ignore
+        if isinstance(scheduler, WarmupDecay):
+            scheduler.stretch(self._schedule_length())
+
+    def _schedule_length(self) -> int:
+        """How often the schedule will be stepped."""
+        steps = self.trainer.estimated_stepping_batches
+        if steps == float("inf"):
+            raise UserError(
+                "WarmupDecay spans the whole training, so trainer.max_epochs or trainer.max_steps is needed"
+            )
+        if self.lr_interval == "step":
+            return int(steps)
+        steps_per_epoch = math.ceil(self.trainer.num_training_batches / self.trainer.accumulate_grad_batches)
+        return math.ceil(steps / steps_per_epoch)
 
     def training_step(self, batch: LabelledBatch, batch_idx: int) -> Tensor:
         """The loss of a step, for Lightning to go down."""
@@ -196,7 +217,22 @@ class Classifier(LightningModule):
             self._restore_counts(checkpoint["train_metrics"])
         saved = checkpoint.get("config")
         if saved and self.config:
-            self._optimizer_changed = saved["model"]["optimizer"] != self.config["model"]["optimizer"]
+            before, now = saved["model"]["optimizer"], self.config["model"]["optimizer"]
+            schedule_changed = saved["model"].get("lr_scheduler") != self.config["model"].get("lr_scheduler")
+            if schedule_changed:  # what another schedule has reached says nothing to this one
+                checkpoint["lr_schedulers"] = []
+            self._changed = (before != now, schedule_changed)
+
+    def check_resumable(self, checkpoint: dict[str, Any]) -> None:
+        """Raises UserError if training cannot go on from a checkpoint with the configured optimizer."""
+        if not checkpoint.get("config") or not self.config:
+            return
+        before, now = (config["model"]["optimizer"]["class_path"] for config in (checkpoint["config"], self.config))
+        if before != now:
+            raise UserError(
+                f"the checkpoint holds the state of {before}, which {now} cannot go on with; to keep the weights alone, "
+                "begin a new run with model.init_from RUN@last"
+            )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Adds the configuration, so that the file tells which network its weights are of."""

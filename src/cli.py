@@ -30,6 +30,13 @@ from src.trainer import Trainer, native_precision
 EXPERIMENT = ("seed_everything", "trainer", "model", "data")
 
 
+# What a disk or a folder can refuse.
+_OF_THE_USER = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.EEXIST, errno.ENOTDIR, errno.ENOENT, errno.EISDIR),
+)
+
+
 class SaveConfig(SaveConfigCallback):
     """Writes config.yaml, which every subcommand can read, into the run directory of a fit."""
 
@@ -55,6 +62,7 @@ class CLI(LightningCLI):
             save_config_callback=SaveConfig,
             trainer_class=Trainer,
             parser_class=Parser,
+            parser_kwargs={"prog": "python -m src", "description": "Trains and measures image classifiers."},
             subclass_mode_data=True,
             args=args,
             auto_configure_optimizers=False,
@@ -92,8 +100,15 @@ class CLI(LightningCLI):
         early.add_argument("subcommand", nargs="?")
         early.add_argument("--resume", "--run", dest="run")
         early.add_argument("-c", "--config", action="append", default=[])
-        named, _ = early.parse_known_args(arguments)
+        try:
+            named, _ = early.parse_known_args(arguments)
+        except argparse.ArgumentError as error:
+            raise UserError(str(error)) from error
+        if any(argument.endswith((".yaml", ".yml")) and argument[0] != "-" for argument in arguments[1:2]):
+            raise UserError(f"{arguments[1]} stands alone; did you forget --config before it?")
         self.run_directory = run.find(named.run) if named.run else None
+        if self.run_directory:
+            check_yaml(self.run_directory / run.CONFIG)
         for path in map(Path, named.config):
             if path.is_file():
                 check_yaml(path)
@@ -104,6 +119,9 @@ class CLI(LightningCLI):
         if arguments[:1] == ["fit"] and not any(argument.startswith(("-", "--")) for argument in arguments[1:]):
             raise UserError("fit needs a recipe, for example: python -m src fit --config configs/quickstart.yaml")
         self.config = parser.parse_args(arguments)
+        seed = self.config[self.config.subcommand].seed_everything
+        if not 0 <= seed < 2**32:
+            raise UserError(f"seed_everything {seed} is outside [0, 2**32)")
 
     def _parse_ckpt_path(self) -> None:
         """Not Lightning's way, which is to let what a checkpoint stores overwrite the command line. There is
@@ -117,12 +135,18 @@ class CLI(LightningCLI):
         found = directory.exists()
         try:
             self.trainer.fit(**kwargs)
-        except (UserError, OSError, MisconfigurationException):
+        except Exception as error:
             if not found and self.trainer.global_step == 0 and self.trainer.is_global_zero:
                 shutil.rmtree(directory, ignore_errors=True)
                 for parent in list(directory.parents)[:2]:  # of the recipe and of all runs, if now empty
                     with contextlib.suppress(OSError):
                         parent.rmdir()
+            if self.trainer.global_step == 0 and isinstance(
+                error, (ValueError, TypeError, RuntimeError, ArithmeticError)
+            ):
+                # Before the first step it is the configuration that is at fault, of an optimizer for one.
+                text = " ".join(str(error).split())
+                raise UserError(f"training could not begin: {text} ({type(error).__name__})") from error
             raise
 
     # What is built
@@ -132,7 +156,8 @@ class CLI(LightningCLI):
         config = self.config[str(self.subcommand)]
         if config.trainer.precision == "auto":
             config.trainer.precision = native_precision(config.trainer.accelerator)
-        if config.model.init_from:
+        # Where weights come from a checkpoint, the run that they began with need not exist any more.
+        if config.model.init_from and self.subcommand == "fit" and not config.resume and not config.ckpt_path:
             config.model.init_from = str(run.weights(config.model.init_from))
         if self.subcommand != "fit" and not config.run and not config.ckpt_path:
             raise UserError(
@@ -184,10 +209,12 @@ def main(args: list[str] | None = None) -> None:
     _quieten()
     try:
         CLI(args)
+    except KeyboardInterrupt:  # before training has begun; from then on, see `StopOnSignal`
+        sys.exit(130)
     except (UserError, MisconfigurationException) as error:
         _stop(error)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS):
+        if error.errno not in _OF_THE_USER:
             raise
         advice = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "see who may write there"
         where = error.filename or "the disk"
@@ -204,7 +231,6 @@ def _stop(error: Exception) -> None:
 
 def _quieten() -> None:
     """Leaves out what Lightning and its companions say of themselves at every start."""
-    # `src.trainer` says which device and precision; `fit` says what it goes on from.
     # `src.trainer` says which device and precision, `fit` says what it goes on from.
     chatter = (
         "GPU available",

@@ -60,7 +60,7 @@ class Parser(LightningArgumentParser):
         """Raises UserError with the message as one paragraph."""
         if not self.exit_on_error:  # a parser inside, for the arguments of a class: the outer one goes on
             super().error(message, ex)
-        options = {key for parser in self._all for key, _ in parser.get_defaults(skip_validation=True).items()}
+        options = {key for parser in list(self._all) for key, _ in parser.get_defaults(skip_validation=True).items()}
         raise UserError(explain(message, sorted(options))) from ex
 
 

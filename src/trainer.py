@@ -9,11 +9,12 @@ from typing import Any, Literal
 import lightning
 import torch
 from lightning import Callback, LightningDataModule, LightningModule
-from lightning.pytorch.callbacks import LearningRateMonitor, RichProgressBar
+from lightning.pytorch.callbacks import LearningRateMonitor, ProgressBar, RichProgressBar
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
 
 import src.run as runs
+from src.callbacks.batch_norm import BatchNormShares
 from src.callbacks.checkpoints import Checkpoints
 from src.callbacks.confusion import ConfusionMatrix
 from src.callbacks.data_init import DataInit
@@ -26,6 +27,7 @@ from src.callbacks.signals import StopOnSignal
 from src.callbacks.step_seed import StepSeed
 from src.callbacks.summary import Summary
 from src.checkpoint import AtomicCheckpointIO, check_same_network, read
+from src.errors import UserError
 
 # Lightning's own, and auto.
 Precision = Literal[
@@ -46,12 +48,17 @@ Precision = Literal[
 ]
 
 
+def on_gpu(accelerator: Any = "auto") -> bool:
+    """Whether an accelerator argument means CUDA on this machine."""
+    return accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available())
+
+
 def native_precision(accelerator: Any = "auto") -> Literal["bf16-mixed", "32-true"]:
     """bf16 where the processor computes it natively, else float32.
 
     Natively: on a GPU from compute capability 8.0 (Ampere) on, on a CPU with AMX or AVX512-BF16.
     """
-    if accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available()):
+    if on_gpu(accelerator):
         native = torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0)
     else:
         capabilities = torch.cpu.get_capabilities()
@@ -72,6 +79,8 @@ class Trainer(lightning.Trainer):
         default_root_dir: str | None = None,
         enable_progress_bar: bool | None = None,
         num_sanity_val_steps: int = 0,
+        sync_batchnorm: bool | None = None,
+        plugins: Any = None,
         checkpoint_every_n_steps: int | None = None,
         test_checkpoint: Literal["best", "last"] = "best",
         **kwargs: Any,
@@ -85,24 +94,28 @@ class Trainer(lightning.Trainer):
             default_root_dir: the run directory; on the command line, without it, `logs/<recipe>/<time>`.
             enable_progress_bar: none shows bars on a terminal and one plain line an epoch elsewhere.
             num_sanity_val_steps: validation steps before training.
+            sync_batchnorm: normalise by the whole batch of all processes; none does on GPUs. torch cannot on a CPU.
+            plugins: Lightning's; beside them checkpoints are written and read in this project's way.
             checkpoint_every_n_steps: also write last.ckpt after so many steps; none writes it once an epoch.
             test_checkpoint: which weights are tested when training has ended, and taken of a run by `test`,
                 `validate` and `predict`. Without validation there is only the last.
         """
-        directory = Path(default_root_dir or "logs/python/run")
+        directory = Path(default_root_dir) if default_root_dir else runs.new("python")
         self.test_checkpoint = test_checkpoint
         self._own_logger = logger is None or logger is True
         if self._own_logger:
             logger = _tensorboard(directory)
         bars = sys.stdout.isatty() if enable_progress_bar is None else enable_progress_bar
         given = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or [])
+        progress: list[Callback] = [RichProgressBar() if bars else EpochLines()]
         standard: list[Callback] = [
             DataInit(),
             StepSeed(),
             StopOnSignal(),
             FiniteLoss(),
             Summary(),
-            RichProgressBar() if bars else EpochLines(),
+            *([] if any(isinstance(callback, ProgressBar) for callback in given) else progress),
+            BatchNormShares(),
             Records(),
             ConfusionMatrix(),
             Predictions(),
@@ -120,7 +133,8 @@ class Trainer(lightning.Trainer):
             num_sanity_val_steps=num_sanity_val_steps,
             # The data module shares batches between the processes itself, without padding.
             use_distributed_sampler=False,
-            plugins=[AtomicCheckpointIO()],
+            plugins=[*(plugins if isinstance(plugins, list) else [plugins] if plugins else []), AtomicCheckpointIO()],
+            sync_batchnorm=on_gpu(kwargs.get("accelerator", "auto")) if sync_batchnorm is None else sync_batchnorm,
             **kwargs,
         )
         device = f"{self.world_size} x {type(self.accelerator).__name__.removesuffix('Accelerator')}"
@@ -156,8 +170,13 @@ class Trainer(lightning.Trainer):
             ckpt_path = str(runs.checkpoint(runs.find(resume), runs.LAST))
         if ckpt_path:
             saved = _checked(model, ckpt_path)
+            if "loops" not in saved:
+                raise UserError(f"{ckpt_path} holds weights alone, so no training to go on with; use model.init_from")
             if self.is_global_zero:
-                print(f"going on from {ckpt_path}: epoch {saved['epoch']}, step {saved['global_step']}", flush=True)
+                print(
+                    f"going on from {ckpt_path}: epoch {saved.get('epoch')}, step {saved.get('global_step')}",
+                    flush=True,
+                )
             if resume and self._own_logger:
                 # Points count from 0: those from here on are drawn again, and TensorBoard forgets the first drawing.
                 self.logger = _tensorboard(directory, purge_step=saved["global_step"])
@@ -165,7 +184,9 @@ class Trainer(lightning.Trainer):
         if resume and self._own_logger:
             self.logger = _tensorboard(directory)  # one that forgets nothing, for what the test draws
         if test_after_fit and not self.interrupted and not self.fast_dev_run:  # pyright: ignore[reportAttributeAccessIssue]
-            tested = runs.checkpoint(directory, f"{self.test_checkpoint}.ckpt", runs.LAST)
+            # Not a best.ckpt of whatever else lies in the directory.
+            kept = any(isinstance(own, Checkpoints) and own.best for own in self.checkpoint_callbacks)
+            tested = runs.checkpoint(directory, f"{self.test_checkpoint}.ckpt" if kept else runs.LAST, runs.LAST)
             self.test(model, datamodule=datamodule, ckpt_path=str(tested))
 
     def validate(

@@ -146,7 +146,7 @@ def test_read_without_prepare_data_says_what_is_missing(fake: Fakes, tmp_path: P
 def test_a_file_that_is_missing_is_named_before_training(fake: Fakes, tmp_path: Path) -> None:
     Fake, root = fake
     (copy(root, tmp_path) / "test_batch").unlink()
-    with pytest.raises(UserError, match=f"{FOLDER} lacks test_batch. Delete"):
+    with pytest.raises(UserError, match=f"{FOLDER} lacks test_batch. If"):
         Fake(tmp_path).prepare_data()
 
 
@@ -160,7 +160,7 @@ def test_a_wrong_file_is_named_when_training_begins_and_kept(fake: Fakes, tmp_pa
     wrong = content[:-7] if how == "truncated" else content[:30] + b"#" + content[31:]
     path.write_bytes(wrong)
     message = failure(Fake(tmp_path))
-    words = [str(path), hashlib.md5(wrong).hexdigest(), hashlib.md5(content).hexdigest(), "Delete"]
+    words = [str(path), hashlib.md5(wrong).hexdigest(), hashlib.md5(content).hexdigest(), "away"]
     assert [word for word in words if word not in message] == []
     assert path.read_bytes() == wrong
 
@@ -192,7 +192,7 @@ def test_a_truncated_archive_is_named_and_kept(fake: Fakes, tmp_path: Path) -> N
     archive = tmp_path / ARCHIVE
     archive.write_bytes((root / ARCHIVE).read_bytes()[:1000])
     message = failure(Fake(tmp_path))
-    words = [str(archive), "1,000 bytes", checksum(archive), Fake.source.tgz_md5, f"Delete {archive}"]
+    words = [str(archive), "1,000 bytes", checksum(archive), Fake.source.tgz_md5, f"Move {archive} away"]
     assert [word for word in words if word not in message] == []
     assert not (tmp_path / FOLDER).exists()
 

@@ -229,3 +229,34 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(cli: Run, tiny:
     with pytest.raises(SystemExit):
         cli("fit", "--resume=a/b", "--trainer.max_epochs=2", "--model.optimizer.init_args.lr=1e30")
     assert same(weights("logs/a/b"), before)
+
+
+def test_a_prolonged_run_goes_on_learning(cli: Run, tiny: list[str]) -> None:
+    """A schedule that had come to its end stretches to the new one."""
+    schedule = ["--model.lr_scheduler=src.schedule.WarmupDecay", "--trainer.max_epochs=1", "--test_after_fit=false"]
+    cli("fit", *tiny, *schedule, "--trainer.default_root_dir=logs/a/b")
+    before = weights("logs/a/b")
+    cli("fit", "--resume=a", "--trainer.max_epochs=2", "--test_after_fit=false")
+    assert not same(weights("logs/a/b"), before)
+
+
+def test_without_its_schedule_a_resumed_run_takes_the_configured_rate(cli: Run, tiny: list[str]) -> None:
+    schedule = ["--model.lr_scheduler=src.schedule.WarmupDecay", "--trainer.max_epochs=1", "--test_after_fit=false"]
+    cli("fit", *tiny, *schedule, "--trainer.default_root_dir=logs/a/b")
+    cli("fit", "--resume=a", "--trainer.max_epochs=2", "--model.lr_scheduler=null", "--test_after_fit=false")
+    saved = torch.load("logs/a/b/checkpoints/last.ckpt", weights_only=True)
+    assert saved["optimizer_states"][0]["param_groups"][0]["lr"] == 0.001
+
+
+def test_another_optimizer_cannot_go_on(cli: Run, fails: Fails, tiny: list[str]) -> None:
+    cli("fit", *tiny, "--trainer.default_root_dir=logs/a/b", "--test_after_fit=false")
+    text = fails("fit", "--resume=a", "--trainer.max_epochs=2", "--model.optimizer=torch.optim.AdamW")
+    assert "torch.optim.AdamW cannot go on with" in text
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
+def test_networks_of_other_number_types(precision: str, cli: Run, tiny: list[str]) -> None:
+    cli("fit", *tiny, f"--trainer.precision={precision}", "--trainer.default_root_dir=logs/a/b")
+    assert (
+        weights("logs/a/b")["net.0.weight"].dtype == {"64-true": torch.float64, "bf16-true": torch.bfloat16}[precision]
+    )

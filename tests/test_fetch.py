@@ -183,7 +183,7 @@ def test_asks_nobody_for_a_file_that_is_there(server: Server, target: Path) -> N
 def test_a_truncated_file_that_is_there_is_named_and_kept(server: Server, target: Path) -> None:
     target.parent.mkdir()
     target.write_bytes(CONTENT[:99])
-    with pytest.raises(UserError, match=f"{target} was altered .*99 bytes.*{MD5}.*Delete"):
+    with pytest.raises(UserError, match=f"{target} was altered .*99 bytes.*{MD5}.*away"):
         fetch(target, server.archive("good"))
     assert target.read_bytes() == CONTENT[:99]
 

@@ -107,3 +107,35 @@ def test_gradients_of_two_half_batches_make_one_step(tmp_path: Path) -> None:
         fitted.fit(model, datamodule=data, test_after_fit=False)
         weights.append(model.net.state_dict())
     torch.testing.assert_close(weights[0], weights[1])
+
+
+def test_a_data_module_serves_two_fits(tmp_path: Path) -> None:
+    data = Squares()
+    for name in ("first", "second"):
+        fitted = trainer(tmp_path / name)
+        fitted.fit(classifier(), datamodule=data)
+        assert fitted.global_step == 4
+
+
+def test_a_run_that_keeps_no_best_does_not_test_anothers(tmp_path: Path) -> None:
+    trainer(tmp_path).fit(classifier(), datamodule=Squares(), test_after_fit=False)
+    fitted = trainer(tmp_path)
+    fitted.fit(classifier(), datamodule=Squares(val_fraction=0.0))
+    assert fitted.ckpt_path == str(tmp_path / "checkpoints" / "last.ckpt")
+
+
+def test_a_compiled_network_is_logged_and_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled(self, backend="eager"))
+    fitted = trainer(tmp_path, logger=True)
+    fitted.fit(classifier(compile=True), datamodule=Squares(), test_after_fit=False)
+    assert fitted.global_step == 4
+
+
+def test_a_plateau_schedule_watches_what_it_was_told(tmp_path: Path) -> None:
+    from lightning.pytorch.cli import ReduceLROnPlateau
+
+    model = classifier(lr_scheduler=lambda optimizer: ReduceLROnPlateau(optimizer, monitor="val/acc", mode="max"))
+    fitted = trainer(tmp_path, max_epochs=2)
+    fitted.fit(model, datamodule=Squares(), test_after_fit=False)
+    assert fitted.lr_scheduler_configs[0].monitor == "val/acc"

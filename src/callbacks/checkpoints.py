@@ -10,6 +10,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from src import run
+from src.callbacks.finite_loss import FiniteLoss
 from src.callbacks.tensorboard import writer
 
 
@@ -42,16 +43,17 @@ class Checkpoints(Checkpoint):
         self.mode = mode
         self.every_n_steps = every_n_steps
         self.best: dict[str, float] = {}
+        self._due_after_validation = False
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Writes last.ckpt every so many steps, after the step's own logging."""
         stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        # The last batch of an epoch is followed by what is written at the epoch's end.
-        last = batch_idx + 1 == trainer.num_training_batches
-        if self.every_n_steps and stepped and not last and trainer.global_step % self.every_n_steps == 0:
+        due = bool(self.every_n_steps) and stepped and trainer.global_step % (self.every_n_steps or 1) == 0
+        if due and not followed_by_more(trainer, batch_idx):
             self.save_last(trainer)
+        self._due_after_validation = due and batch_idx + 1 < trainer.num_training_batches
 
     def save_last(self, trainer: Trainer) -> None:
         """Writes last.ckpt now."""
@@ -69,18 +71,21 @@ class Checkpoints(Checkpoint):
                 **{name: float(v) for name, v in trainer.callback_metrics.items() if name.startswith("val/")},
             }
             self._save(trainer, run.BEST)
+        if self._due_after_validation:
+            self.save_last(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes last.ckpt."""
         self._save(trainer, run.LAST)
 
     def state_dict(self) -> dict[str, Any]:
-        """The best so far."""
-        return {"best": self.best}
+        """The best so far, and where it lies."""
+        return {"best": self.best, "folder": str(self.folder.resolve())}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on from there."""
-        self.best = state_dict["best"]
+        """Goes on from there; a run that begins with another's checkpoint has no best yet."""
+        moved_along = (self.folder / run.BEST).is_file()
+        self.best = state_dict["best"] if moved_along or state_dict["folder"] == str(self.folder.resolve()) else {}
 
     def _improves(self, value: float) -> bool:
         if self.monitor not in self.best or math.isnan(self.best[self.monitor]):
@@ -90,7 +95,18 @@ class Checkpoints(Checkpoint):
     def _save(self, trainer: Trainer, name: str) -> None:
         if trainer.fast_dev_run:  # pyright: ignore[reportAttributeAccessIssue]
             return
+        for callback in trainer.callbacks:  # pyright: ignore[reportAttributeAccessIssue]
+            if isinstance(callback, FiniteLoss):
+                callback.check(trainer)
         # The curves up to here belong to what is saved: after a kill they must not end before it.
         if curves := writer(trainer):
             curves.flush()
         trainer.save_checkpoint(self.folder / name, weights_only=False)
+
+
+def followed_by_more(trainer: Trainer, batch_idx: int) -> bool:
+    """Whether validation or the end of the epoch comes right after this batch. What is written before those would
+    have to repeat them on a resume, which Lightning does not; so it is written after them."""
+    last = batch_idx + 1 == trainer.num_training_batches
+    every = trainer.val_check_batch  # pyright: ignore[reportAttributeAccessIssue]
+    return last or (bool(every) and every != float("inf") and (batch_idx + 1) % every == 0)

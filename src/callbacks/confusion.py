@@ -16,6 +16,7 @@ from src.classifier import Classifier
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 CELL = 44  # pixels
+MOST = 50  # classes; beyond, a picture is too large to look at
 
 
 class ConfusionMatrix(Callback):
@@ -31,12 +32,14 @@ class ConfusionMatrix(Callback):
             return
         classes = getattr(trainer.datamodule, "classes", None) or range(len(counts_KK))  # pyright: ignore
         names = [str(name) for name in classes]
-        picture = draw(counts_KK, names)
         directory = Path(trainer.default_root_dir)
         directory.mkdir(parents=True, exist_ok=True)
-        picture.save(directory / "confusion_matrix.png")
         content = {"classes": names, "rows_are": "true class", "counts": counts_KK.tolist()}
         (directory / "confusion_matrix.json").write_text(json.dumps(content) + "\n")
+        if len(names) > MOST:
+            return
+        picture = draw(counts_KK, names)
+        picture.save(directory / "confusion_matrix.png")
         if board := writer(trainer):
             board.add_image("test/confusion_matrix", np.asarray(picture), trainer.global_step, dataformats="HWC")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from src import manifest, run
@@ -31,9 +32,15 @@ class Records(Callback):
         content["processes"] = trainer.world_size
         write_json(directory / run.MANIFEST, content)
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Notes where training goes on from."""
+        self._first_step = trainer.global_step
+
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes what training came to."""
         metrics = numbers(trainer.callback_metrics)  # gathered from all processes, so before they part
+        if trainer.global_step == getattr(self, "_first_step", trainer.global_step):
+            return  # a finished run was resumed; what it came to stands
         if not trainer.is_global_zero:
             return
         seconds = time.perf_counter() - self._began
@@ -67,14 +74,17 @@ class Records(Callback):
 
     def _log_hyperparameters(self, trainer: Trainer, pl_module: LightningModule, results: dict[str, Any]) -> None:
         config = getattr(pl_module, "config", None)
-        if not config or not trainer.logger:
+        if not config:
             return
         metrics = {name: value for name, value in results["test"].items() if name in ("test/acc", "test/loss")}
         if best := results.get("fit", {}).get("best"):
             metrics["best/val/acc"] = best.get("val/acc", float("nan"))
-        trainer.logger.log_hyperparams(
-            flat({key: config[key] for key in ("seed_everything", "model", "data")}), metrics
-        )  # pyright: ignore
+        params = flat({key: config[key] for key in ("seed_everything", "model", "data")})
+        for logger in trainer.loggers:
+            if isinstance(logger, TensorBoardLogger):
+                logger.log_hyperparams(params, metrics)
+            else:
+                logger.log_hyperparams(params)
 
 
 def numbers(metrics: dict[str, Tensor]) -> dict[str, float]:

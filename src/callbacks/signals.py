@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
-from src.callbacks.checkpoints import Checkpoints
+from src.callbacks.checkpoints import Checkpoints, followed_by_more
 
 CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
@@ -40,7 +40,7 @@ class StopOnSignal(Callback):
         """Stops in the middle of an epoch. After its last batch the epoch's own end comes first."""
         received = self._agreed(trainer)
         stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if received and stepped and batch_idx + 1 < trainer.num_training_batches:
+        if received and stepped and not followed_by_more(trainer, batch_idx):
             for callback in trainer.checkpoint_callbacks:
                 if isinstance(callback, Checkpoints):
                     callback.save_last(trainer)

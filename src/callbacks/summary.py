@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
@@ -28,9 +31,20 @@ class Summary(Callback):
         print(f", validation pictures {len(data.val_indices)}, {data.num_classes} classes")
         print(as_table(rows, sum(p.numel() for p in net.parameters())), flush=True)
         if board := writer(trainer):
-            was_training = net.training
-            board.add_graph(net.eval(), example_1CHW)
-            net.train(was_training)
+            with evaluating(net):
+                board.add_graph(net, example_1CHW)
+
+
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """Puts a network into evaluation mode, and each of its parts back into the one that it was in."""
+    modes = {module: module.training for module in net.modules()}
+    net.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training
 
 
 def layers(net: nn.Module, example_1CHW: Tensor, num_classes: int) -> list[tuple[str, str, str, int]]:
@@ -51,17 +65,15 @@ def layers(net: nn.Module, example_1CHW: Tensor, num_classes: int) -> list[tuple
             rows[name] = (name, type(module).__name__, shape, sum(p.numel() for p in module.parameters()))
 
         hooks.append(part.register_forward_hook(note))
-    was_training = net.training
     try:
-        with torch.no_grad():
-            output = net.eval()(example_1CHW)
+        with torch.no_grad(), evaluating(net):
+            output = net(example_1CHW)
     except (RuntimeError, TypeError, ValueError) as error:
         raise UserError(
             f"model.net ({type(net).__name__}) cannot take pictures of shape {tuple(example_1CHW.shape)}: {error}. "
             "Set its arguments to the size and channels of the data, or choose another network"
         ) from error
     finally:
-        net.train(was_training)
         for hook in hooks:
             hook.remove()
     if not isinstance(output, Tensor) or output.shape != (1, num_classes):

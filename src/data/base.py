@@ -6,7 +6,7 @@ Shapes: N samples, B of them in a batch, C channels, H rows, W columns, K classe
 from __future__ import annotations
 
 import hashlib
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple
 
@@ -55,7 +55,7 @@ class Batch(NamedTuple):
     size: int
 
 
-class ImageData(LightningDataModule):
+class ImageData(LightningDataModule, ABC):
     """Pictures that lie decoded in memory, gathered, augmented and normalised a batch at a time on the device
     that trains on them.
 
@@ -125,8 +125,23 @@ class ImageData(LightningDataModule):
     def pictures(self, part: Part) -> Pictures:
         """A part of the data set, decoded when first asked for."""
         if part not in self._sets:
-            self._sets[part] = self.read(part)
+            self._sets[part] = self._checked(Pictures(*self.read(part)))
         return self._sets[part]
+
+    def _checked(self, pictures: Pictures) -> Pictures:
+        """The pictures, found to be what `read` promises."""
+        images_NHWC, labels_N = pictures
+        if images_NHWC.dtype != torch.uint8 or images_NHWC.dim() != 4 or labels_N.shape != images_NHWC.shape[:1]:
+            raise UserError(
+                f"{type(self).__name__}.read gives pictures {tuple(images_NHWC.shape)} of {images_NHWC.dtype} and "
+                f"labels {tuple(labels_N.shape)}; it must give uint8 pictures (N, H, W, C) and a label for each"
+            )
+        if len(labels_N) and not 0 <= int(labels_N.min()) <= int(labels_N.max()) < self.num_classes:
+            raise UserError(
+                f"{type(self).__name__}.read gives labels from {labels_N.min()} to {labels_N.max()}; with "
+                f"{self.num_classes} classes they must lie between 0 and {self.num_classes - 1}"
+            )
+        return Pictures(images_NHWC, labels_N.long())
 
     def describe(self) -> dict[str, Any]:
         """What the parts that were read hold, with a checksum, for the record of a run."""
@@ -145,7 +160,12 @@ class ImageData(LightningDataModule):
         """Reads and splits what the stage needs; the official test set for `test` and `predict` alone."""
         if stage in ("fit", "validate"):
             train = self.pictures("train")
-            self.train_indices, self.val_indices = split(train.labels_N, self.split, self.val_fraction, self.split_seed)
+            try:
+                self.train_indices, self.val_indices = split(
+                    train.labels_N.cpu(), self.split, self.val_fraction, self.split_seed
+                )
+            except ValueError as error:  # how many pictures there are comes to light only now
+                raise UserError(str(error)) from error
         else:
             self.pictures("test")
 
@@ -155,8 +175,8 @@ class ImageData(LightningDataModule):
         return self._train_loader.state_dict() if self._train_loader else {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Lets the next training loader go on from there."""
-        self._position = state_dict
+        """Lets the next training loader go on from there, in a fit; a test restores weights alone."""
+        self._position = state_dict if self.trainer and self.trainer.state.fn == "fit" else {}
 
     def train_dataloader(self) -> GlobalBatches:
         """Index batches of the training samples, in a new order each epoch."""
@@ -170,6 +190,7 @@ class ImageData(LightningDataModule):
         )
         if self._position:
             self._train_loader.load_state_dict(self._position)
+            self._position = {}
         return self._train_loader
 
     def val_dataloader(self) -> GlobalBatches | list[GlobalBatches]:
@@ -185,12 +206,17 @@ class ImageData(LightningDataModule):
         return self.test_dataloader()
 
     def transfer_batch_to_device(self, batch: IndexBatch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Gathers the pictures. The whole set moves to a GPU with its first batch and stays there, so that
-        later only sample numbers travel."""
+        """Gathers the pictures. If it fits into half of what is free, the whole set moves to a GPU with its first
+        batch and stays there, so that later only sample numbers travel."""
         part: Part = "test" if self.trainer and (self.trainer.testing or self.trainer.predicting) else "train"
         pictures = self._sets[part]
-        if pictures.images_NHWC.device != device:
+        if pictures.images_NHWC.device != device and _fits(pictures.images_NHWC, device):
             pictures = self._sets[part] = pictures.to(device)
+        if pictures.images_NHWC.device != device:
+            indices_B = batch.indices_B
+            images_BCHW = pictures.images_NHWC.index_select(0, indices_B).permute(0, 3, 1, 2).to(device)
+            labels_B = pictures.labels_N.index_select(0, indices_B).to(device)
+            return Batch(images_BCHW, labels_B, indices_B.to(device), batch.size)
         indices_B = batch.indices_B.to(device, non_blocking=True)
         # Gathered as (B, H, W, C) and only viewed as (B, C, H, W): that is channels last.
         # index_select takes 9 us for 128 pictures, indexing by brackets 228 us.
@@ -202,6 +228,7 @@ class ImageData(LightningDataModule):
         images_BCHW = batch.images_BCHW.float().div_(255)
         if self.trainer and self.trainer.training:
             images_BCHW = self.augmented(images_BCHW, batch.indices_B, self.trainer.current_epoch)
+            images_BCHW = images_BCHW.contiguous(memory_format=torch.channels_last)  # resampling forgets it
         return batch._replace(images_BCHW=self.normalised(images_BCHW))
 
     # Pure parts of these, also for looking at pictures
@@ -241,6 +268,10 @@ class ImageData(LightningDataModule):
             return GlobalBatches(indices_N, self.batch_size, rank=rank, world_size=world_size, **kwargs)
         except ValueError as error:  # how many processes there are comes to light only now
             raise UserError(str(error)) from error
+
+
+def _fits(images_NHWC: Tensor, device: torch.device) -> bool:
+    return device.type != "cuda" or 2 * images_NHWC.nbytes < torch.cuda.mem_get_info(device)[0]
 
 
 def _sha256(*tensors: Tensor) -> str:

@@ -130,7 +130,7 @@ class CIFAR10(ImageData):
         return root if is_it else inside
 
     def _anew(self, folder: Path) -> str:
-        return f"Delete {folder} to have it unpacked or fetched anew, or let data_dir name a whole copy."
+        return f"If {folder} is not wanted, move it away to have it fetched anew, or let data_dir name a whole copy."
 
     def _advice(self, folder: Path) -> str:
         return (

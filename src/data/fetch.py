@@ -187,7 +187,7 @@ class _Download:
 
 def _there(target: Path, archive: Archive) -> bool:
     if target.exists():
-        check(target, archive.md5, f"Delete {target} to have it fetched anew.")
+        check(target, archive.md5, f"Move {target} away to have it fetched anew.")
     return target.exists()
 
 

@@ -20,7 +20,7 @@ class Recorder:
         self.saved: list[tuple[str, int]] = []
         self.state = SimpleNamespace(fn="fit")
         self.sanity_checking = self.fast_dev_run = False
-        self.is_global_zero, self.loggers = True, []
+        self.is_global_zero, self.loggers, self.callbacks = True, [], []
         self.current_epoch = self.global_step = 0
         self.callback_metrics: dict[str, torch.Tensor] = {}
 

@@ -16,7 +16,7 @@ def test_the_step_and_the_learning_rate_are_named_and_the_weights_stay(tmp_path:
     with torch.no_grad():
         model.net.layer.bias.fill_(float("inf"))  # pyright: ignore
     before = model.net.layer.weight.clone()  # pyright: ignore
-    with pytest.raises(UserError, match=r"the loss is nan at step 0 \(epoch 0\), with learning rate 0.25"):
+    with pytest.raises(UserError, match=r"the loss is not finite at step 0 \(epoch 0\), with learning rate 0.25"):
         trainer(tmp_path).fit(model, datamodule=Squares())
     torch.testing.assert_close(model.net.layer.weight, before)  # pyright: ignore
     assert not (tmp_path / "checkpoints" / "last.ckpt").exists()
