@@ -230,8 +230,8 @@ class Classifier(LightningModule):
         before, now = (config["model"]["optimizer"]["class_path"] for config in (checkpoint["config"], self.config))
         if before != now:
             raise UserError(
-                f"the checkpoint holds the state of {before}, which {now} cannot go on with; to keep the weights alone, "
-                "begin a new run with model.init_from RUN@last"
+                f"the checkpoint holds the state of {before}, which {now} cannot go on with; to keep the weights "
+                "alone, begin a new run with model.init_from RUN@last"
             )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -27,6 +27,7 @@ from src.callbacks.signals import StopOnSignal
 from src.callbacks.step_seed import StepSeed
 from src.callbacks.summary import Summary
 from src.checkpoint import AtomicCheckpointIO, check_same_network, read
+from src.classifier import Classifier
 from src.errors import UserError
 
 # Lightning's own, and auto.
@@ -170,6 +171,8 @@ class Trainer(lightning.Trainer):
             ckpt_path = str(runs.checkpoint(runs.find(resume), runs.LAST))
         if ckpt_path:
             saved = _checked(model, ckpt_path)
+            if isinstance(model, Classifier):
+                model.check_resumable(saved)
             if "loops" not in saved:
                 raise UserError(f"{ckpt_path} holds weights alone, so no training to go on with; use model.init_from")
             if self.is_global_zero:
