@@ -127,8 +127,6 @@ class Classifier(LightningModule):
         if self.lr_scheduler is None:
             return optimizer
         scheduler = self.lr_scheduler(optimizer)
-        if isinstance(scheduler, WarmupDecay):
-            scheduler.stretch(self._schedule_length())
         plateau = isinstance(scheduler, ReduceLROnPlateau)  # moves on with the validation that it watches
         return {
             "optimizer": optimizer,
@@ -140,8 +138,8 @@ class Classifier(LightningModule):
         }
 
     def on_train_start(self) -> None:
-        """Compiles; and where training goes on from a checkpoint, lets the present length and a changed optimizer
-        configuration win over what it restored. What the optimizer has learnt stays."""
+        """Compiles, and tells the schedule how long training lasts. Where it goes on from a checkpoint, that length and
+        a changed optimizer configuration win over what was restored; what the optimizer has learnt stays."""
         if self.compile_net:
             # In place: a compiled copy would put _orig_mod. before every name in the checkpoint.
             self.net.compile()

@@ -29,7 +29,6 @@ from src.trainer import Trainer, native_precision
 # The parts of a configuration that describe an experiment; the rest is how it was started.
 EXPERIMENT = ("seed_everything", "trainer", "model", "data")
 
-
 # What a disk or a folder can refuse.
 _OF_THE_USER = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
@@ -116,7 +115,7 @@ class CLI(LightningCLI):
         if self.run_directory:
             first = arguments.index(named.subcommand) + 1
             arguments[first:first] = ["--config", str(self.run_directory / run.CONFIG)]
-        if arguments[:1] == ["fit"] and not any(argument.startswith(("-", "--")) for argument in arguments[1:]):
+        if arguments[:1] == ["fit"] and not any(argument.startswith("-") for argument in arguments[1:]):
             raise UserError("fit needs a recipe, for example: python -m src fit --config configs/quickstart.yaml")
         self.config = parser.parse_args(arguments)
         seed = self.config[self.config.subcommand].seed_everything
