@@ -16,9 +16,18 @@ from torch import Tensor
 from src.errors import UserError
 
 
-def write(content: dict[str, Any], path: str | os.PathLike) -> None:
+class Damaged(UserError):
+    """A file that was whole once, or should have been."""
+
+
+def write(content: dict[str, Any], path: str | os.PathLike, previous: str | os.PathLike | None = None) -> None:
     """Saves beside `path`, brings it to the disk, and renames: whoever kills this finds the old file or the
     new one, never a part.
+
+    Args:
+        content: what to save.
+        path: the file.
+        previous: what the file that `path` was before is to be called. Between the two renames there is only that.
 
     Raises:
         UserError: if the disk is full or the folder cannot be written; the old file is untouched.
@@ -33,7 +42,10 @@ def write(content: dict[str, Any], path: str | os.PathLike) -> None:
                 torch.save(content, file)
                 file.flush()
                 os.fsync(file.fileno())
+            if previous and path.exists():
+                path.replace(previous)
             beside.replace(path)
+            _sync_folder(path.parent)
         finally:
             beside.unlink(missing_ok=True)
     except (OSError, RuntimeError) as error:
@@ -49,14 +61,15 @@ def read(path: str | os.PathLike, map_location: Any = "cpu") -> dict[str, Any]:
     """Loads a checkpoint without running code that it may contain.
 
     Raises:
-        UserError: if the file is missing, cut short, no checkpoint, or holds anything but plain data.
+        Damaged: if the file is cut short or altered.
+        UserError: if it is missing, no checkpoint, or holds anything but plain data.
     """
     path = Path(path)
     if not path.is_file():
         raise UserError(f"there is no checkpoint {path}{_beside(path)}")
     damage = _damage(path)
     if damage:
-        raise UserError(f"the checkpoint {path} cannot be read: {damage}{_beside(path)}")
+        raise Damaged(f"the checkpoint {path} cannot be read: {damage}{_beside(path)}")
     try:
         content = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
@@ -65,7 +78,7 @@ def read(path: str | os.PathLike, map_location: Any = "cpu") -> dict[str, Any]:
             f"could run code when loaded{_beside(path)}"
         ) from error
     except (RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
-        raise UserError(f"the checkpoint {path} cannot be read: {_text(error)}{_beside(path)}") from error
+        raise Damaged(f"the checkpoint {path} cannot be read: {_text(error)}{_beside(path)}") from error
     weights = content.get("state_dict") if isinstance(content, dict) else None
     if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
         raise UserError(f"{path} is no checkpoint of this project: it has no entry state_dict with tensors")
@@ -96,15 +109,26 @@ def check_same_network(own: Mapping[str, Tensor], saved: Mapping[str, Tensor], s
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Gives Lightning `write` and `read`."""
+    """Gives Lightning `write`, with its `previous` among the storage options, and `read`."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Saves a checkpoint whole or not at all."""
-        write(checkpoint, path)
+        write(checkpoint, path, **(storage_options or {}))
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:
         """Loads tensors and plain values only, whatever `weights_only` says."""
         return read(path, map_location or "cpu")
+
+
+def _sync_folder(folder: Path) -> None:
+    """Brings the new names to the disk as well."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError:  # some network file systems know no such thing
+        pass
+    finally:
+        os.close(descriptor)
 
 
 def _damage(path: Path) -> str | None:

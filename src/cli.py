@@ -22,7 +22,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from src import run
 from src.classifier import Classifier
 from src.data import ImageData
-from src.errors import UserError
+from src.errors import RankLost, UserError
 from src.parser import Parser, check_yaml, explain
 from src.trainer import Trainer, native_precision
 
@@ -212,6 +212,8 @@ def main(args: list[str] | None = None) -> None:
         sys.exit(130)
     except (UserError, MisconfigurationException) as error:
         _stop(error)
+    except RankLost as error:
+        _stop(error, code=1)
     except OSError as error:
         if error.errno not in _OF_THE_USER:
             raise
@@ -220,12 +222,12 @@ def main(args: list[str] | None = None) -> None:
         _stop(UserError(f"{where}: {error.strerror}; {advice}, or choose another folder by trainer.default_root_dir"))
 
 
-def _stop(error: Exception) -> None:
+def _stop(error: Exception, code: int = 2) -> None:
     if os.environ.get("TRACEBACK"):
         raise error
     text = str(error).strip()
     print(f"error: {text}" + ("" if text.endswith((".", "?", "!")) else "."), file=sys.stderr, flush=True)
-    sys.exit(2)
+    sys.exit(code)
 
 
 def _quieten() -> None:

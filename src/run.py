@@ -2,7 +2,7 @@
 
 config.yaml      the configuration as resolved
 manifest.json    what it ran on: commit, packages, hardware, data
-checkpoints/     best.ckpt and last.ckpt
+checkpoints/     best.ckpt, last.ckpt and previous.ckpt, the one before that
 results.json     the metrics at the end
 events.out.*     TensorBoard
 """
@@ -24,6 +24,7 @@ RESULTS = "results.json"
 CHECKPOINTS = "checkpoints"
 BEST = "best.ckpt"
 LAST = "last.ckpt"
+PREVIOUS = "previous.ckpt"
 
 # Handed to the processes that Lightning starts for the other ranks, so that all mean the same directory.
 _ENVIRONMENT = "RUN_DIRECTORY"
@@ -88,7 +89,7 @@ def weights(reference: str | Path, logs: Path = LOGS) -> Path:
     name, _, which = str(reference).partition("@")
     if which not in ("", "best", "last"):
         raise UserError(f"{reference} ends in @{which}; use RUN, RUN@best or RUN@last")
-    return checkpoint(find(name, logs), *([LAST] if which == "last" else [BEST, LAST]))
+    return checkpoint(find(name, logs), *([] if which == "last" else [BEST]), LAST, PREVIOUS)
 
 
 def changes(saved: Any, present: Any, prefix: str = "") -> list[str]:

@@ -13,11 +13,15 @@ from lightning.pytorch.callbacks import LearningRateMonitor, ProgressBar, RichPr
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
 
+import src.resume as resuming
 import src.run as runs
+from src import ranks
 from src.callbacks.batch_norm import BatchNormShares
 from src.callbacks.checkpoints import Checkpoints
 from src.callbacks.confusion import ConfusionMatrix
 from src.callbacks.data_init import DataInit
+from src.callbacks.dead_ranks import DeadRanks
+from src.callbacks.ema import EMA
 from src.callbacks.epoch_lines import EpochLines
 from src.callbacks.finite_loss import FiniteLoss
 from src.callbacks.pictures import TrainingPictures
@@ -27,8 +31,6 @@ from src.callbacks.signals import StopOnSignal
 from src.callbacks.step_seed import StepSeed
 from src.callbacks.summary import Summary
 from src.checkpoint import AtomicCheckpointIO, check_same_network, read
-from src.classifier import Classifier
-from src.errors import UserError
 
 # Lightning's own, and auto.
 Precision = Literal[
@@ -83,6 +85,7 @@ class Trainer(lightning.Trainer):
         sync_batchnorm: bool | None = None,
         plugins: Any = None,
         checkpoint_every_n_steps: int | None = None,
+        checkpoint_every_n_minutes: float | None = None,
         test_checkpoint: Literal["best", "last"] = "best",
         **kwargs: Any,
     ) -> None:
@@ -98,6 +101,7 @@ class Trainer(lightning.Trainer):
             sync_batchnorm: normalise by the whole batch of all processes; none does on GPUs. torch cannot on a CPU.
             plugins: Lightning's; beside them checkpoints are written and read in this project's way.
             checkpoint_every_n_steps: also write last.ckpt after so many steps; none writes it once an epoch.
+            checkpoint_every_n_minutes: the same, when so many minutes have passed since it was written.
             test_checkpoint: which weights are tested when training has ended, and taken of a run by `test`,
                 `validate` and `predict`. Without validation there is only the last.
         """
@@ -113,6 +117,7 @@ class Trainer(lightning.Trainer):
             DataInit(),
             StepSeed(),
             StopOnSignal(),
+            DeadRanks(),
             FiniteLoss(),
             Summary(),
             *([] if any(isinstance(callback, ProgressBar) for callback in given) else progress),
@@ -120,7 +125,7 @@ class Trainer(lightning.Trainer):
             Records(),
             ConfusionMatrix(),
             Predictions(),
-            Checkpoints(directory, every_n_steps=checkpoint_every_n_steps),
+            Checkpoints(directory, every_n_steps=checkpoint_every_n_steps, every_n_minutes=checkpoint_every_n_minutes),
         ]
         if logger:
             standard += [LearningRateMonitor("step"), TrainingPictures()]
@@ -167,23 +172,18 @@ class Trainer(lightning.Trainer):
             test_after_fit: test on the official test set when training has ended.
         """
         directory = Path(self.default_root_dir)
-        if resume:
-            ckpt_path = str(runs.checkpoint(runs.find(resume), runs.LAST))
-        if ckpt_path:
-            saved = _checked(model, ckpt_path)
-            if isinstance(model, Classifier):
-                model.check_resumable(saved)
-            if "loops" not in saved:
-                raise UserError(f"{ckpt_path} holds weights alone, so no training to go on with; use model.init_from")
-            if self.is_global_zero:
-                print(
-                    f"going on from {ckpt_path}: epoch {saved.get('epoch')}, step {saved.get('global_step')}",
-                    flush=True,
-                )
+        if resume or ckpt_path:
+            ckpt_path, saved = self._going_on(model, resume, ckpt_path)
             if resume and self._own_logger:
                 # Points count from 0: those from here on are drawn again, and TensorBoard forgets the first drawing.
                 self.logger = _tensorboard(directory, purge_step=saved["global_step"])
-        super().fit(model, train_dataloaders, val_dataloaders, datamodule, ckpt_path)
+        try:
+            super().fit(model, train_dataloaders, val_dataloaders, datamodule, ckpt_path)
+        except Exception as error:
+            rolls = [own.roll_call for own in self.callbacks if isinstance(own, DeadRanks)]  # pyright: ignore[reportAttributeAccessIssue]
+            if not ranks.is_lost_connection(error) or not rolls or rolls[0] is None:
+                raise
+            raise ranks.lost(error, rolls[0], directory) from error
         if resume and self._own_logger:
             self.logger = _tensorboard(directory)  # one that forgets nothing, for what the test draws
         if test_after_fit and not self.interrupted and not self.fast_dev_run:  # pyright: ignore[reportAttributeAccessIssue]
@@ -191,6 +191,21 @@ class Trainer(lightning.Trainer):
             kept = any(isinstance(own, Checkpoints) and own.best for own in self.checkpoint_callbacks)
             tested = runs.checkpoint(directory, f"{self.test_checkpoint}.ckpt" if kept else runs.LAST, runs.LAST)
             self.test(model, datamodule=datamodule, ckpt_path=str(tested))
+
+    def _going_on(self, model: LightningModule, resume: str | None, ckpt_path: Any) -> tuple[str, dict[str, Any]]:
+        """The checkpoint to go on from, found fit for it before anything is written; the first process tells."""
+        complaints: list[str] = []
+        if resume:
+            path, saved, complaints = resuming.latest(runs.find(resume), set_aside=self.is_global_zero)
+            ckpt_path = str(path)
+        else:
+            saved = read(ckpt_path)
+        resuming.check(model, saved, ckpt_path, averaged=any(isinstance(own, EMA) for own in self.callbacks))  # pyright: ignore
+        if self.is_global_zero:
+            for complaint in complaints:
+                print(complaint, flush=True)
+            print(f"going on from {ckpt_path}: epoch {saved['epoch']}, step {saved['global_step']}", flush=True)
+        return ckpt_path, saved
 
     def validate(
         self,
@@ -266,18 +281,12 @@ class Trainer(lightning.Trainer):
 
     def _weights(self, model: LightningModule | None, run: str | None, ckpt_path: Any) -> Any:
         if run and not ckpt_path:
-            ckpt_path = str(runs.checkpoint(runs.find(run), f"{self.test_checkpoint}.ckpt", runs.LAST))
-        if ckpt_path:
-            _checked(model, ckpt_path)
+            ckpt_path = str(runs.checkpoint(runs.find(run), f"{self.test_checkpoint}.ckpt", runs.LAST, runs.PREVIOUS))
+        if ckpt_path:  # found to be whole and of this network before anything is written
+            saved = read(ckpt_path)
+            if model is not None:
+                check_same_network(model.state_dict(), saved["state_dict"], ckpt_path)
         return ckpt_path
-
-
-def _checked(model: LightningModule | None, ckpt_path: str) -> dict[str, Any]:
-    """The checkpoint, found to be whole and of this network before anything is written."""
-    saved = read(ckpt_path)
-    if model is not None:
-        check_same_network(model.state_dict(), saved["state_dict"], ckpt_path)
-    return saved
 
 
 def _tensorboard(directory: Path, **kwargs: Any) -> TensorBoardLogger:

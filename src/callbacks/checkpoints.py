@@ -1,25 +1,26 @@
-"""The two checkpoints of a run: best.ckpt and last.ckpt."""
+"""The checkpoints of a run: best.ckpt, last.ckpt and the one before it."""
 
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
 from typing import Any, Literal
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from src import run
+from src import ranks, run
 from src.callbacks.finite_loss import FiniteLoss
 from src.callbacks.tensorboard import writer
 
 
 class Checkpoints(Checkpoint):
     """Keeps best.ckpt, the weights with the best validation accuracy (the first of equals), and last.ckpt, from
-    which `--resume` goes on.
+    which `--resume` goes on, with the one before it as previous.ckpt, should last.ckpt be damaged.
 
-    last.ckpt is written when an epoch and its validation have ended, and every so many steps if asked for.
-    Without validation there is no best.ckpt.
+    last.ckpt is written when an epoch, its validation and the drawing of its metrics have ended, and every so many
+    steps or minutes if asked for. Without validation there is no best.ckpt.
     """
 
     def __init__(
@@ -28,6 +29,7 @@ class Checkpoints(Checkpoint):
         monitor: str = "val/acc",
         mode: Literal["max", "min"] = "max",
         every_n_steps: int | None = None,
+        every_n_minutes: float | None = None,
     ) -> None:
         """
         Args:
@@ -35,29 +37,60 @@ class Checkpoints(Checkpoint):
             monitor: the validation metric that decides which weights are the best.
             mode: whether the largest or the smallest is.
             every_n_steps: write last.ckpt also in the middle of an epoch, after so many steps.
+            every_n_minutes: the same, when so many minutes have passed since it was written.
         """
         if every_n_steps is not None and every_n_steps < 1:
             raise ValueError(f"checkpoint_every_n_steps {every_n_steps} must be at least 1, or null for once an epoch")
+        if every_n_minutes is not None and not every_n_minutes > 0:
+            raise ValueError(f"checkpoint_every_n_minutes {every_n_minutes} must be above 0, or null for no such limit")
         self.folder = directory / run.CHECKPOINTS
         self.monitor = monitor
         self.mode = mode
         self.every_n_steps = every_n_steps
+        self.every_n_minutes = every_n_minutes
         self.best: dict[str, float] = {}
         self._due_after_validation = False
+        self._written_at = math.nan  # by the clock of this process
+        self._between_epochs = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Starts the clock."""
+        self._written_at = time.monotonic()
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes last.ckpt after the epoch before this: only now has Lightning drawn that one's metrics and moved a
+        schedule on that waits for them, so that a kill in between loses neither."""
+        if trainer.current_epoch > 0:
+            self.save_between_epochs(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Writes last.ckpt every so many steps, after the step's own logging."""
+        """Writes last.ckpt every so many steps or minutes."""
         stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        due = bool(self.every_n_steps) and stepped and trainer.global_step % (self.every_n_steps or 1) == 0
+        due = stepped and self._due(trainer)
         if due and not followed_by_more(trainer, batch_idx):
             self.save_last(trainer)
         self._due_after_validation = due and batch_idx + 1 < trainer.num_training_batches
 
+    def _due(self, trainer: Trainer) -> bool:
+        if self.every_n_steps and trainer.global_step % self.every_n_steps == 0:
+            return True
+        if self.every_n_minutes is None:
+            return False
+        # Clocks differ, and all ranks have to save together.
+        return bool(ranks.highest(trainer, time.monotonic() - self._written_at >= 60 * self.every_n_minutes))
+
     def save_last(self, trainer: Trainer) -> None:
         """Writes last.ckpt now."""
         self._save(trainer, run.LAST)
+        self._written_at = time.monotonic()
+
+    def save_between_epochs(self, trainer: Trainer) -> None:
+        """Writes last.ckpt where no epoch is under way."""
+        self._between_epochs = True
+        self.save_last(trainer)
+        self._between_epochs = False
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes best.ckpt if it is the best so far."""
@@ -74,9 +107,20 @@ class Checkpoints(Checkpoint):
         if self._due_after_validation:
             self.save_last(trainer)
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes last.ckpt."""
-        self._save(trainer, run.LAST)
+        self.save_between_epochs(trainer)
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Dates a checkpoint between two epochs back to the end of the first: Lightning 2.6 takes one that was saved
+        at the start of an epoch for the end of that epoch, and skips it. tests/test_resume.py tells when this is no
+        longer so."""
+        if not self._between_epochs:
+            return
+        progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]
+        for counts in (progress["total"], progress["current"]):
+            counts["ready"] = counts["started"]
+            counts["completed"] = counts["processed"] - 1
 
     def state_dict(self) -> dict[str, Any]:
         """The best so far, and where it lies."""
@@ -101,7 +145,8 @@ class Checkpoints(Checkpoint):
         # The curves up to here belong to what is saved: after a kill they must not end before it.
         if curves := writer(trainer):
             curves.flush()
-        trainer.save_checkpoint(self.folder / name, weights_only=False)
+        before = {"previous": self.folder / run.PREVIOUS} if name == run.LAST else None
+        trainer.save_checkpoint(self.folder / name, weights_only=False, storage_options=before)
 
 
 def followed_by_more(trainer: Trainer, batch_idx: int) -> bool:

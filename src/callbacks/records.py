@@ -11,7 +11,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
-from src import manifest, run
+from src import manifest, resume, run
 from src.callbacks.checkpoints import Checkpoints
 
 
@@ -20,7 +20,7 @@ class Records(Callback):
     the hyperparameters to TensorBoard."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes the manifest."""
+        """Writes the manifest; that of a resumed run keeps what it began with, and tells what differs."""
         self._began = time.perf_counter()
         data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
         if not trainer.is_global_zero or data is None:
@@ -30,7 +30,13 @@ class Records(Callback):
         content = manifest.collect(data.seed, data.describe())
         content["precision"] = str(trainer.precision)
         content["processes"] = trainer.world_size
-        write_json(directory / run.MANIFEST, content)
+        path = directory / run.MANIFEST
+        if trainer.ckpt_path and path.is_file():
+            began = json.loads(path.read_text())
+            for line in resume.differences(began, content):
+                print(f"differs from when the run began: {line}", flush=True)
+            content = {**began, "resumed": [*began.get("resumed", []), content]}
+        write_json(path, content)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Notes where training goes on from."""

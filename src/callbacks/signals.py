@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-import torch
 from lightning import Callback, LightningModule, Trainer
 
+from src import ranks
 from src.callbacks.checkpoints import Checkpoints, followed_by_more
 
 CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
@@ -41,20 +42,17 @@ class StopOnSignal(Callback):
         received = self._agreed(trainer)
         stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
         if received and stepped and not followed_by_more(trainer, batch_idx):
-            for callback in trainer.checkpoint_callbacks:
-                if isinstance(callback, Checkpoints):
-                    callback.save_last(trainer)
-            self._stop(trainer, received)
+            self._stop(trainer, received, Checkpoints.save_last)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Stops between two epochs, when last.ckpt has been written."""
+        """Stops between two epochs."""
         if received := self._agreed(trainer):
-            self._stop(trainer, received)
+            self._stop(trainer, received, Checkpoints.save_between_epochs)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stops before the test, or gives the handlers back."""
         if received := self._agreed(trainer):
-            self._stop(trainer, received)
+            self._stop(trainer, received, Checkpoints.save_between_epochs)
         self._give_back()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -66,13 +64,12 @@ class StopOnSignal(Callback):
         signal.signal(number, signal.SIG_DFL)  # the second one is meant
 
     def _agreed(self, trainer: Trainer) -> int:
-        if trainer.world_size == 1:
-            return self.received
-        highest = torch.tensor(self.received, device=trainer.strategy.root_device)
-        torch.distributed.all_reduce(highest, torch.distributed.ReduceOp.MAX)
-        return int(highest)
+        return ranks.highest(trainer, self.received)
 
-    def _stop(self, trainer: Trainer, received: int) -> None:
+    def _stop(self, trainer: Trainer, received: int, save: Callable[[Checkpoints, Trainer], None]) -> None:
+        for callback in trainer.checkpoint_callbacks:
+            if isinstance(callback, Checkpoints):
+                save(callback, trainer)
         if trainer.is_global_zero:
             name = signal.Signals(received).name
             print(

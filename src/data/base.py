@@ -189,7 +189,10 @@ class ImageData(LightningDataModule, ABC):
             epoch=lambda: self.trainer.current_epoch if self.trainer else 0,
         )
         if self._position:
-            self._train_loader.load_state_dict(self._position)
+            try:
+                self._train_loader.load_state_dict(self._position)
+            except ValueError as error:
+                raise UserError(str(error)) from error
             self._position = {}
         return self._train_loader
 

@@ -90,8 +90,19 @@ class GlobalBatches:
     def state_dict(self) -> dict[str, Any]:
         """How far the present epoch has come."""
         epoch, done = self._position
-        return {"epoch": epoch, "batches": done}
+        return {"epoch": epoch, "batches": done, "batch_size": self.batch_size, "samples": len(self.indices_N)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Lets the next iteration go on from there, if it is one of the same epoch."""
+        """Lets the next iteration go on from there, if it is one of the same epoch.
+
+        Raises:
+            ValueError: if what is left of the epoch cannot be told, because its batches were others.
+        """
+        was, present = (state["batch_size"], state["samples"]), (self.batch_size, len(self.indices_N))
+        if was != present and 0 < state["batches"] * was[0] < was[1]:
+            raise ValueError(
+                f"the checkpoint is from the middle of an epoch, after {state['batches']} batches of batch_size "
+                f"{was[0]} of {was[1]} samples; the rest of it cannot be told in batches of batch_size {present[0]} "
+                f"of {present[1]} samples. Go on with both as they were; after an epoch's end they may change"
+            )
         self._position = self._resume_at = (state["epoch"], state["batches"])

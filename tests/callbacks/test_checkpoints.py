@@ -24,7 +24,7 @@ class Recorder:
         self.current_epoch = self.global_step = 0
         self.callback_metrics: dict[str, torch.Tensor] = {}
 
-    def save_checkpoint(self, path: Path, weights_only: bool) -> None:
+    def save_checkpoint(self, path: Path, weights_only: bool, storage_options: Any) -> None:
         self.saved.append((path.name, self.current_epoch))
 
 
