@@ -11,6 +11,8 @@ import torch
 
 from src.cli import main
 
+ROOT = Path(__file__).parent.parent
+
 # Two processes of pytest share two cores; more threads each would only wait for each other.
 torch.set_num_threads(1)
 

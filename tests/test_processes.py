@@ -11,19 +11,24 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.conftest import TINY
+from tests.conftest import ROOT, TINY
 
-ROOT = Path(__file__).parent.parent
+Outcome = tuple[dict, dict[str, torch.Tensor]]
 
 
-def fit(directory: Path, *arguments: str) -> tuple[dict, dict[str, torch.Tensor]]:
+def fit(directory: Path, *arguments: str) -> Outcome:
     """The results and the last weights of a fit in processes of its own."""
-    # No dropout, so that nothing depends on the rank; batches of 24 do not divide the 96 training, 24
-    # validation and 41 test samples evenly among two or three.
+    # No dropout and no batch norm, so that nothing depends on the rank; batches of 24 do not divide the 102 training,
+    # 25 validation and 41 test samples evenly among two, three or four.
     command = [
         *(sys.executable, "-m", "src", "fit", *TINY, "--data.test_size=41", "--data.train_size=127"),
         *("--model.net=tests.toys.Linear", "--model.net.num_classes=10", "--model.net.inputs=432"),
-        *("--trainer.max_epochs=2", f"--trainer.default_root_dir={directory}", *arguments),
+        *(
+            "--trainer.max_epochs=20",
+            "--data.augment+=ImageDataGenerator",
+            f"--trainer.default_root_dir={directory}",
+            *arguments,
+        ),
     ]
     kept = [argument for argument in command if argument != "--model.net.image_size=12"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
@@ -33,10 +38,17 @@ def fit(directory: Path, *arguments: str) -> tuple[dict, dict[str, torch.Tensor]
     return results, torch.load(directory / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
 
 
+@pytest.fixture(scope="module")
+def of_one(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    outcome = fit(tmp_path_factory.mktemp("one"))
+    assert outcome[0]["fit"]["steps"] == 100
+    return outcome
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("processes", [2, 3])
-def test_several_processes_give_what_one_gives(processes: int, tmp_path: Path) -> None:
-    one, weights_of_one = fit(tmp_path / "one")
+@pytest.mark.parametrize("processes", [2, 3, 4])
+def test_several_processes_give_what_one_gives(processes: int, of_one: Outcome, tmp_path: Path) -> None:
+    one, weights_of_one = of_one
     several, weights = fit(tmp_path / "several", f"--trainer.devices={processes}", "--trainer.strategy=ddp")
     for name in ("train/acc", "val/acc"):
         assert several["fit"]["last"][name] == one["fit"]["last"][name]

@@ -1,139 +1,121 @@
-"""An interrupted run ends as the uninterrupted one: weights, optimizer, metrics and curves, to the bit."""
+"""What a run goes on from."""
 
 from __future__ import annotations
 
-import copy
-import functools
-from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from lightning import Callback
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch import nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import ExponentialLR, LRScheduler, ReduceLROnPlateau
 
-from src.augment import Flip, Shift
+from src import resume
 from src.callbacks.ema import EMA
-from src.classifier import Classifier
-from src.nets.dropout import Dropout
-from src.schedule import WarmupDecay
-from tests.toys import Squares, trainer
-
-EPOCHS, STEPS = 3, 4  # an epoch: 24 pictures in batches of 6
-
-Curves = dict[str, list[tuple[int, float]]]
+from src.checkpoint import read
+from src.errors import UserError
+from tests.test_checkpoint import Touch
+from tests.toys import Squares, classifier, trainer
 
 
-def warmup(optimizer: Optimizer) -> LRScheduler:
-    return WarmupDecay(optimizer, warmup=0.3)
-
-
-# What is different from the run with everything usual, of Classifier, Squares and Trainer.
-KINDS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
-    "usual": ({}, {}, {}),
-    "averaged": ({}, {}, {"callbacks": [EMA(0.9)]}),
-    "accumulated": ({}, {}, {"accumulate_grad_batches": 2}),
-    "without validation": ({}, {"val_fraction": 0.0}, {}),
-    "halved each epoch": ({"lr_scheduler": lambda o: ExponentialLR(o, 0.5), "lr_interval": "epoch"}, {}, {}),
-    "waiting for a metric": ({"lr_scheduler": lambda o: ReduceLROnPlateau(o, "max", patience=0)}, {}, {}),
-    "saved once an epoch": ({}, {}, {"checkpoint_every_n_steps": None}),
-}
-
-
-class Death(Exception):
-    """Ends a run at once."""
-
-
-class DieAt(Callback):
-    """Raises at a hook, the nth time that it is called."""
-
-    def __init__(self, hook: str, time: int) -> None:
-        calls = iter(range(time + 1))
-
-        def die(*args: Any, **kwargs: Any) -> None:
-            if next(calls, None) == time:
-                raise Death
-
-        setattr(self, hook, die)
-
-
-def fit(directory: Path, *callbacks: Callback, kind: str = "usual", resume: bool = False) -> None:
-    of_classifier, of_data, of_trainer = copy.deepcopy(KINDS[kind])
-    torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), Dropout(0.25), nn.Flatten(), nn.Linear(16, 3))
-    learning = {"optimizer": lambda params: torch.optim.AdamW(params, lr=0.01), "lr_scheduler": warmup}
-    model = Classifier(net, num_classes=3, **{**learning, **of_classifier})
-    data = Squares(augment=[Flip(), Shift(1)], seed=3, **of_data)
-    (directory / "config.yaml").parent.mkdir(exist_ok=True)
+def fit(directory: Path, resumed: bool = False, size: int = 30, **kwargs: Any) -> None:
     (directory / "config.yaml").touch()
-    more = [*callbacks, *of_trainer.pop("callbacks", [])]
-    usual = {"max_epochs": EPOCHS, "logger": True, "log_every_n_steps": 1, "checkpoint_every_n_steps": 1}
-    fitted = trainer(directory, **{**usual, **of_trainer}, callbacks=more)
-    fitted.fit(model, datamodule=data, resume=str(directory) if resume else None)
+    fitted = trainer(directory, **{"max_epochs": 2, "checkpoint_every_n_steps": 1, **kwargs})
+    again = str(directory) if resumed else None
+    fitted.fit(classifier(), datamodule=Squares(size=size), resume=again, test_after_fit=False)
 
 
-def outcome(directory: Path) -> tuple[dict[str, Any], Curves]:
-    """The last checkpoint and the curves."""
-    saved = torch.load(directory / "checkpoints" / "last.ckpt", weights_only=True)
-    board = EventAccumulator(str(directory), {"scalars": 0}).Reload()
-    # The test draws its points into a file of its own, and files of one second come in no certain order.
-    names = [name for name in board.Tags()["scalars"] if name.startswith(("train/", "val/", "lr-"))]
-    return saved, {name: [(point.step, point.value) for point in board.Scalars(name)] for name in names}
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[dict[str, Any], Curves]]:
-    """What a run of a kind comes to that nobody disturbs."""
-
-    @functools.cache
-    def run(kind: str) -> tuple[dict[str, Any], Curves]:
-        directory = tmp_path_factory.mktemp("whole")
-        fit(directory, kind=kind)
-        return outcome(directory)
-
-    return run
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[content.index(b"\x00" * 3, len(content) // 3) - 40] ^= 1
+    path.write_bytes(content)
 
 
-PLACES = [
-    *(("on_train_batch_end", number) for number in range(1, EPOCHS * STEPS)),
-    *(("on_train_batch_start", number) for number in range(2, EPOCHS * STEPS)),
-    *((hook, number) for hook in ("on_validation_start", "on_validation_end") for number in range(EPOCHS)),
-    *(("on_train_epoch_end", number) for number in range(EPOCHS)),
-    *(("on_train_epoch_start", number) for number in range(1, EPOCHS)),
-    ("on_train_end", 0),
-]
-# Of other kinds, a place of each sort, after the first checkpoint of all of them.
-SOME = [("on_train_batch_end", 6), ("on_train_batch_start", 7), ("on_train_batch_end", 8), ("on_train_epoch_end", 1)]
-SOME += [("on_train_epoch_start", 2), ("on_train_end", 0)]
-VALIDATING = [("on_validation_start", 1), ("on_validation_end", 1)]
-CASES = [("usual", *place) for place in PLACES]
-CASES += [(kind, *place) for kind in list(KINDS)[1:] for place in SOME + VALIDATING * (kind != "without validation")]
-
-
-@pytest.mark.parametrize("kind, hook, time", CASES, ids=lambda value: str(value).removeprefix("on_"))
-def test_a_run_that_died_and_was_resumed_is_the_same(
-    kind: str, hook: str, time: int, whole: Callable[[str], tuple[dict[str, Any], Curves]], tmp_path: Path
+@pytest.mark.parametrize("damage", [truncate, flip_a_bit])
+def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(
+    damage: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(Death):
-        fit(tmp_path, DieAt(hook, time), kind=kind)
-    for number, events in enumerate(sorted(tmp_path.glob("events.*"))):
-        events.rename(tmp_path / f"events.out.tfevents.0.{number}")  # before those of the next second
-    fit(tmp_path, kind=kind, resume=True)
-    (expected, expected_curves), (saved, curves) = whole(kind), outcome(tmp_path)
-    for entry in {"state_dict", "optimizer_states", "ema"} & expected.keys():
-        torch.testing.assert_close(saved[entry], expected[entry], rtol=0, atol=0)
-    assert saved["lr_schedulers"] == expected["lr_schedulers"]
-    assert (saved["epoch"], saved["global_step"]) == (expected["epoch"], expected["global_step"])
-    assert curves == expected_curves
+    whole, other = tmp_path / "whole", tmp_path / "other"
+    for directory in (whole, other):
+        directory.mkdir()
+        fit(directory)
+    folder = other / "checkpoints"
+    damage(folder / "last.ckpt")
+    fit(other, resumed=True)
+    said = capsys.readouterr().out
+    assert "last.ckpt cannot be read" in said
+    assert "set aside as last.ckpt.damaged" in said
+    assert "previous.ckpt: epoch 1, step 7" in said
+    assert (folder / "last.ckpt.damaged").is_file()
+    again, expected = (read(run / "checkpoints" / "last.ckpt") for run in (other, whole))
+    torch.testing.assert_close(again["state_dict"], expected["state_dict"], rtol=0, atol=0)
+    assert read(folder / "previous.ckpt")["global_step"] == 7
 
 
-def test_the_kinds_differ(whole: Callable[[str], tuple[dict[str, Any], Curves]]) -> None:
-    def weights(kind: str) -> float:
-        return float(sum(value.double().abs().sum() for value in whole(kind)[0]["state_dict"].values()))
+def test_between_two_renames_there_is_the_one_before(tmp_path: Path) -> None:
+    fit(tmp_path)
+    folder = tmp_path / "checkpoints"
+    (folder / "last.ckpt").unlink()
+    path, content, complaints = resume.latest(tmp_path, set_aside=True)
+    assert (path.name, content["global_step"], complaints) == ("previous.ckpt", 7, [])
 
-    assert weights("saved once an epoch") == weights("usual")
-    assert len({weights(kind) for kind in KINDS}) == len(KINDS) - 1
+
+def test_where_both_are_damaged_both_are_named(tmp_path: Path) -> None:
+    fit(tmp_path)
+    for name in ("last.ckpt", "previous.ckpt"):
+        truncate(tmp_path / "checkpoints" / name)
+    with pytest.raises(UserError, match=r"last.ckpt cannot be read.*previous.ckpt cannot be read.*init_from"):
+        resume.latest(tmp_path, set_aside=True)
+
+
+def test_a_checkpoint_with_code_in_it_is_refused_not_passed_over(tmp_path: Path) -> None:
+    fit(tmp_path)
+    torch.save({"state_dict": {}, "more": Touch(tmp_path / "ran")}, tmp_path / "checkpoints" / "last.ckpt")
+    with pytest.raises(UserError, match="could run code"):
+        resume.latest(tmp_path, set_aside=True)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_run_without_a_checkpoint_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="ended before the first"):
+        resume.latest(tmp_path, set_aside=True)
+
+
+def test_what_differs_since_the_run_began_is_told_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fit(tmp_path, max_epochs=1)
+    manifest = tmp_path / "manifest.json"
+    version = metadata.version("torch")
+    manifest.write_text(manifest.read_text().replace(f'"torch": "{version}"', '"torch": "1.0"'))
+    fit(tmp_path, resumed=True, size=33)
+    said = capsys.readouterr().out
+    assert f"differs from when the run began: package.torch was 1.0, is {version}" in said
+    assert "differs from when the run began: data.train.pictures was 30, is 33" in said
+    assert "data.train.sha256 was" in said
+    assert manifest.read_text().count('"began"') == 2
+
+
+def test_a_resume_without_a_change_is_silent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fit(tmp_path, max_epochs=1)
+    fit(tmp_path, resumed=True)
+    assert "differs" not in capsys.readouterr().out
+
+
+def test_in_the_middle_of_an_epoch_other_data_are_refused(tmp_path: Path) -> None:
+    fit(tmp_path, max_steps=2)
+    with pytest.raises(UserError, match="the middle of an epoch, after 2 batches"):
+        fit(tmp_path, resumed=True, size=33)
+
+
+def test_averaged_weights_need_their_average(tmp_path: Path) -> None:
+    fit(tmp_path, max_epochs=1, callbacks=EMA())
+    with pytest.raises(UserError, match=r"keep src.callbacks.ema.EMA among trainer.callbacks"):
+        fit(tmp_path, resumed=True)
+
+
+def test_an_average_may_begin_later(tmp_path: Path) -> None:
+    fit(tmp_path, max_epochs=1)
+    fit(tmp_path, resumed=True, callbacks=EMA())
+    assert "ema" in read(tmp_path / "checkpoints" / "last.ckpt")

@@ -132,6 +132,10 @@ def test_the_epoch_is_asked_for_with_the_first_batch():
     assert next(iterator).indices_B.tolist() == batches(loader(50, shuffle_seed=0, epoch=Clock(1)))[0]
 
 
+def place(epoch: int, batches: int) -> dict[str, int]:
+    return {"epoch": epoch, "batches": batches, "batch_size": 4, "samples": 10}
+
+
 @pytest.mark.parametrize("done", [0, 1, 2, 3])
 def test_a_saved_state_goes_on_in_the_middle_of_its_epoch(done: int):
     saved = loader(shuffle_seed=0, epoch=Clock(2))
@@ -145,7 +149,7 @@ def test_a_saved_state_goes_on_in_the_middle_of_its_epoch(done: int):
 def test_after_a_resumed_epoch_the_next_is_whole():
     clock = Clock(2)
     source = loader(shuffle_seed=0, epoch=clock)
-    source.load_state_dict({"epoch": 2, "batches": 2})
+    source.load_state_dict(place(2, 2))
     assert len(batches(source)) == 1
     clock.epoch = 3
     assert batches(source) == batches(loader(shuffle_seed=0, epoch=Clock(3)))
@@ -153,13 +157,13 @@ def test_after_a_resumed_epoch_the_next_is_whole():
 
 def test_a_loaded_state_is_used_once():
     source = loader()
-    source.load_state_dict({"epoch": 0, "batches": 2})
+    source.load_state_dict(place(0, 2))
     assert [len(batches(source)), len(batches(source))] == [1, 3]
 
 
 def test_the_state_of_an_earlier_epoch_starts_the_next_from_its_beginning():
     source = loader(shuffle_seed=0, epoch=Clock(3))
-    source.load_state_dict({"epoch": 2, "batches": 2})
+    source.load_state_dict(place(2, 2))
     assert batches(source) == batches(loader(shuffle_seed=0, epoch=Clock(3)))
 
 
@@ -168,23 +172,36 @@ def test_the_state_counts_the_batches_given_out():
     iterator = iter(source)
     for _ in range(2):
         next(iterator)
-    assert source.state_dict() == {"epoch": 7, "batches": 2}
+    assert source.state_dict() == place(7, 2)
 
 
 def test_a_loaded_state_is_the_state_until_the_next_batch():
     # A checkpoint written between loading and the first batch must not forget where training was.
     source = loader(epoch=Clock(2))
-    source.load_state_dict({"epoch": 2, "batches": 1})
-    assert source.state_dict() == {"epoch": 2, "batches": 1}
+    source.load_state_dict(place(2, 1))
+    assert source.state_dict() == place(2, 1)
     next(iter(source))
-    assert source.state_dict() == {"epoch": 2, "batches": 2}
+    assert source.state_dict() == place(2, 2)
 
 
 def test_a_run_interrupted_twice_in_one_epoch_sees_each_sample_once():
-    seen, state = [], {"epoch": 0, "batches": 0}
+    seen, state = [], place(0, 0)
     for _ in range(3):  # each process makes one step
         source = loader(shuffle_seed=9)
         source.load_state_dict(state)
         seen += next(iter(source)).indices_B.tolist()
         state = source.state_dict()
     assert sorted(seen) == list(range(100, 110))
+
+
+@pytest.mark.parametrize("was", [{"batch_size": 2}, {"samples": 11}])
+def test_the_rest_of_an_epoch_of_other_batches_cannot_be_told(was: dict[str, int]):
+    with pytest.raises(ValueError, match=r"after 2 batches of batch_size .* batch_size 4 of 10 samples"):
+        loader().load_state_dict({**place(0, 2), **was})
+
+
+@pytest.mark.parametrize("done", [0, 5])
+def test_between_epochs_the_batches_may_change(done: int):
+    source = loader(epoch=Clock(1))
+    source.load_state_dict({"epoch": 0, "batches": done, "batch_size": 2, "samples": 10})
+    assert len(batches(source)) == 3
