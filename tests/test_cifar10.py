@@ -138,6 +138,27 @@ def test_without_data_and_network_says_all_ways_on(fake: Fakes, tmp_path: Path) 
     assert [word for word in words if word not in message] == []
 
 
+def test_tells_what_is_missing_and_writes_nothing(fake: Fakes, tmp_path: Path) -> None:
+    Fake, root = fake
+    missing = Fake(tmp_path / "new").missing()
+    assert missing.work.startswith(f"fetch {ARCHIVE} ") and missing.folder == tmp_path / "new"
+    assert missing.bytes == Fake.archive_bytes + Fake.unpacked_bytes
+    shutil.copy(root / ARCHIVE, tmp_path)
+    assert Fake(tmp_path).missing() == (f"unpack {tmp_path / ARCHIVE}", tmp_path, Fake.unpacked_bytes)
+    (tmp_path / ARCHIVE).write_bytes(b"half")
+    with pytest.raises(UserError, match="was altered or is not complete"):
+        Fake(tmp_path).missing()
+    assert [path.name for path in tmp_path.iterdir()] == [ARCHIVE]
+    folder = copy(root, tmp_path)
+    assert Fake(tmp_path).missing() is None
+    (folder / "data_batch_2").write_bytes(b"half")
+    with pytest.raises(UserError, match="data_batch_2 was altered"):
+        Fake(tmp_path).missing()
+    (folder / "data_batch_2").unlink()
+    with pytest.raises(UserError, match="data_batch_2 cannot be read: No such file"):
+        Fake(tmp_path).missing()
+
+
 def test_read_without_prepare_data_says_what_is_missing(fake: Fakes, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"data_batch_1 cannot be read: No such file.*{FOLDER}"):
         fake[0](tmp_path).setup("fit")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -53,6 +54,20 @@ class Batch(NamedTuple):
     labels_B: Tensor
     indices_B: Tensor
     size: int
+
+
+class Missing(NamedTuple):
+    """What `prepare_data` has yet to do.
+
+    Attributes:
+        work: in words that can follow "it will".
+        folder: that it writes into.
+        bytes: that it writes there.
+    """
+
+    work: str
+    folder: Path
+    bytes: int
 
 
 class ImageData(LightningDataModule, ABC):
@@ -116,6 +131,11 @@ class ImageData(LightningDataModule, ABC):
     @abstractmethod
     def read(self, part: Part) -> Pictures:
         """Decodes one part of the data set."""
+
+    def missing(self) -> Missing | None:
+        """What `prepare_data` would do, found without doing it; none where all data are there and whole. A subclass
+        that fetches or makes something says so here, and raises UserError where what lies there is broken."""
+        return None
 
     @property
     def num_classes(self) -> int:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 import torch
 from torchvision import datasets
 
 from src.data.archive import Archive, check, unpack
-from src.data.base import ImageData, Part, Pictures
+from src.data.base import ImageData, Missing, Part, Pictures
 from src.data.fetch import fetch
 from src.errors import UserError
 
@@ -38,6 +39,7 @@ class CIFAR10(ImageData):
     # Knows names and checksums of the files, and how to read them.
     source: type[datasets.CIFAR10] = datasets.CIFAR10
     archive_bytes = 170_498_071
+    unpacked_bytes = 186_214_026
 
     def __init__(self, data_dir: str = "data", urls: Sequence[str] = URLS, **kwargs: Any) -> None:
         """
@@ -73,6 +75,23 @@ class CIFAR10(ImageData):
             unpack(archive, folder)
         if missing := [path.name for path, _ in self._files(folder) if not path.is_file()]:
             raise UserError(f"{folder} lacks {', '.join(missing)}. {self._anew(folder)}")
+
+    def missing(self) -> Missing | None:
+        """What of the data has to be fetched or unpacked.
+
+        Raises:
+            UserError: if a file that is there does not have its published checksum, or one is missing beside it.
+        """
+        folder, archive = self._folder(), self._archive()
+        if folder.is_dir():
+            self._diagnose(folder)
+            return None
+        if archive.is_file():
+            check(archive, self.source.tgz_md5, f"Move {archive} away to have it fetched anew.")
+            return Missing(f"unpack {archive}", folder.parent, self.unpacked_bytes)
+        hosts = ", ".join(urlsplit(url).netloc for url in self.urls)
+        work = f"fetch {archive.name} ({self.archive_bytes / 1e6:.0f} MB) from the first that serves it of {hosts}"
+        return Missing(f"{work}, into {folder.parent}", folder.parent, self.archive_bytes + self.unpacked_bytes)
 
     def read(self, part: Part) -> Pictures:
         """Decodes one part.
