@@ -288,7 +288,7 @@ def main(args: list[str] | None = None) -> None:
         if error.errno not in _OF_THE_USER:
             raise
         advice = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "see who may write there"
-        where = error.filename or "the disk"
+        where = os.fsdecode(error.filename) if error.filename else "the disk"  # TensorBoard names its file in bytes
         _stop(UserError(f"{where}: {error.strerror}; {advice}, or choose another folder by trainer.default_root_dir"))
 
 

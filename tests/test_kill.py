@@ -24,7 +24,7 @@ ROOT = Path(__file__).parent.parent
 KILLS = int(os.environ.get("KILLS", "1"))
 SEED = int(os.environ.get("KILL_SEED", random.SystemRandom().randrange(2**32)))
 
-# Augmentation, dropout, a schedule by step, accumulated gradients, averaged weights; the checkpoint is written in most steps.
+# Augmentation, dropout, a schedule by step, accumulated gradients, averaged weights; a checkpoint in most steps.
 ARGUMENTS = [
     *("--data=Shapes", "--data.train_size=250", "--data.test_size=40", "--data.image_size=12"),
     *("--data.batch_size=24", "--data.augment+=ImageDataGenerator", "--data.augment+=AlternatingFlip"),

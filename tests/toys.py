@@ -55,7 +55,7 @@ class LateRank(Callback):
 
 def classifier(**kwargs: Any) -> Classifier:
     torch.manual_seed(0)
-    return Classifier(Linear(), **{"num_classes": 3, **kwargs})
+    return Classifier(**{"net": Linear(), "num_classes": 3, **kwargs})
 
 
 def trainer(directory: Path, **kwargs: Any) -> Trainer:
