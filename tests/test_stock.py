@@ -17,6 +17,7 @@ import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
+from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
@@ -54,7 +55,7 @@ class Die(Callback):
     def __init__(self, step: int) -> None:
         self.step = step
 
-    def on_train_batch_start(self, trainer: Trainer, *rest: Any) -> None:
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
         if trainer.global_step == self.step:
             raise InterruptedError
 
@@ -100,8 +101,8 @@ def test_a_run_resumed_in_an_epoch_is_another_run(tmp_path: Path) -> None:
     with pytest.raises(InterruptedError):
         fit(tmp_path / "died", Die(6))
     resumed = fit(tmp_path / "died", resume=True)
-    weights = [next(module.parameters()).detach() for module in (whole, resumed)]
-    assert not torch.allclose(*weights)
+    first, second = (next(module.parameters()).detach() for module in (whole, resumed))
+    assert not torch.allclose(first, second)
 
 
 def test_a_plateau_schedule_misses_the_epoch_that_was_resumed(tmp_path: Path) -> None:
@@ -121,7 +122,7 @@ def test_a_checkpoint_of_an_epochs_start_skips_the_epoch(tmp_path: Path) -> None
     """Checkpoints.on_save_checkpoint."""
 
     class AtStart(Callback):
-        def on_train_epoch_start(self, trainer: Trainer, *rest: Any) -> None:
+        def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
             if trainer.current_epoch == 1:
                 trainer.save_checkpoint(tmp_path / "start.ckpt")
                 raise InterruptedError
@@ -137,7 +138,7 @@ def test_an_epochs_metrics_are_drawn_after_its_checkpoint(tmp_path: Path) -> Non
     """Checkpoints.on_train_epoch_start."""
     order: list[str] = []
 
-    class Logger(lightning.pytorch.loggers.CSVLogger):
+    class Logger(CSVLogger):
         def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
             order.extend(name for name in metrics if name == "loss")
 
@@ -183,7 +184,7 @@ def test_averaging_leaves_the_average_in_the_network(tmp_path: Path) -> None:
     trained: list[Tensor] = []
 
     class Look(Callback):
-        def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *rest: Any) -> None:
+        def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
             trained.append(next(pl_module.parameters()).detach().clone())
 
     module = fit(tmp_path, Look(), WeightAveraging())

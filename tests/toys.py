@@ -49,7 +49,9 @@ class Linear(nn.Module):
 class LateRank(Callback):
     """Lets every rank but the first take 0.3 seconds more for each step."""
 
-    def on_train_batch_start(self, trainer: lightning.Trainer, pl_module: LightningModule, *rest: Any) -> None:
+    def on_train_batch_start(
+        self, trainer: lightning.Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
+    ) -> None:
         time.sleep(0.3 * (trainer.global_rank > 0))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -26,10 +27,12 @@ class Watch(Callback):
         self.after: list[float] = []
         self.validated: list[float] = []
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *rest: object) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
         self.after.append(weight(pl_module))
 
-    def on_validation_batch_start(self, trainer: Trainer, pl_module: LightningModule, *rest: object) -> None:
+    def on_validation_batch_start(
+        self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
+    ) -> None:
         self.validated.append(weight(pl_module))
 
 
