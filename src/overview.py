@@ -16,6 +16,7 @@ SUBCOMMANDS = {
     "validate": "Measures a run on its validation samples.",
     "test": "Measures a run on the official test set.",
     "predict": "Writes predictions.csv for the official test set into the run directory.",
+    "doctor": "Checks a machine and a configuration.",
 }
 
 TEXT = """usage: python -m src SUBCOMMAND --config FILE [--KEY VALUE ...]

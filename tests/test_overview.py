@@ -10,25 +10,32 @@ from pathlib import Path
 
 import pytest
 
-from src.cli import CLI
+from src.cli import CLI, Examination
 from src.overview import SUBCOMMANDS, answer
 from src.parser import Parser
 
 ROOT = Path(__file__).parents[1]
 
 
-def test_it_names_the_subcommands_as_the_parser_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    built = {}
+def help_of(monkeypatch: pytest.MonkeyPatch, kind: type[CLI], arguments: list[str]) -> str:
+    """The help of the parser that a command line builds."""
+    built = []
 
     def note(self: CLI, parser: Parser, args: object) -> None:
-        built["help"] = parser.format_help()
+        built.append(parser.format_help())
         sys.exit()
 
     monkeypatch.setattr(CLI, "parse_arguments", note)
     with pytest.raises(SystemExit):
-        CLI([])
-    text = " ".join(built["help"].partition("Available subcommands:")[2].split())
-    assert text == " ".join(["(required)", *(f"{name} {does}" for name, does in SUBCOMMANDS.items())])
+        kind(arguments)
+    return " ".join(built[0].split())
+
+
+def test_it_names_the_subcommands_as_the_parsers_have_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    of_lightning = {name: does for name, does in SUBCOMMANDS.items() if name != "doctor"}
+    listed = help_of(monkeypatch, CLI, []).partition("Available subcommands: (required) ")[2]
+    assert listed == " ".join(f"{name} {does}" for name, does in of_lightning.items())
+    assert SUBCOMMANDS["doctor"] in help_of(monkeypatch, Examination, ["doctor"])
 
 
 def test_help_goes_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
