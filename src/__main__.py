@@ -1,6 +1,13 @@
 """`python -m src`."""
 
-from src.cli import main
+import sys
+
+from src.overview import answer
 
 if __name__ == "__main__":
+    code = answer(sys.argv[1:])
+    if code is not None:
+        sys.exit(code)
+    from src.cli import main  # which imports torch
+
     main()

@@ -70,8 +70,10 @@ def native_precision(accelerator: Any = "auto") -> Literal["bf16-mixed", "32-tru
 
 
 class Trainer(lightning.Trainer):
-    """Lightning's Trainer; its arguments keep their meaning, and a few have other defaults. What a run is (see
-    `src.run`) goes into `default_root_dir`."""
+    """Lightning's Trainer; its arguments keep their meaning, and a few have other defaults.
+
+    What a run is (see `src.run`) goes into `default_root_dir`.
+    """
 
     def __init__(
         self,

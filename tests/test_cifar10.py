@@ -13,7 +13,7 @@ import torch
 from torchvision import datasets
 
 from src.data.archive import checksum
-from src.data.base import ImageData, Pictures
+from src.data.base import ImageData, Part, Pictures
 from src.data.cifar10 import CIFAR10
 from src.errors import UserError
 from tests.test_archive import unwritable
@@ -51,7 +51,7 @@ def fake(tmp_path_factory: pytest.TempPathFactory) -> Fakes:
         archive_bytes = (root / ARCHIVE).stat().st_size
 
         def __init__(self, data_dir: str | Path) -> None:
-            super().__init__(str(data_dir), NOBODY)
+            super().__init__(str(data_dir), NOBODY, cache_dir=None)
 
     return Fake, root
 
@@ -66,6 +66,20 @@ def failure(data: CIFAR10) -> str:
 def copy(fake_root: Path, to: Path) -> Path:
     shutil.copytree(fake_root / FOLDER, to / FOLDER)
     return to / FOLDER
+
+
+@pytest.fixture
+def caching(fake: Fakes, tmp_path: Path) -> tuple[CIFAR10, Path]:
+    """A fake with data and cache of its own, and the file that keeps its training pictures."""
+    Fake, root = fake
+    copy(root, tmp_path)
+    data = Fake(tmp_path)
+    data.cache_dir = str(tmp_path / "cache")
+    return data, tmp_path / "cache" / f"{FOLDER}-train.u8"
+
+
+def same(a: Pictures, b: Pictures) -> bool:
+    return torch.equal(a.images_NHWC, b.images_NHWC) and torch.equal(a.labels_N, b.labels_N)
 
 
 def test_reads_pictures_in_the_order_of_the_files(fake: Fakes) -> None:
@@ -208,6 +222,44 @@ def test_testing_needs_the_test_file_alone(fake: Fakes, tmp_path: Path) -> None:
     assert len(Fake(tmp_path).read("test").labels_N) == 20
 
 
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_decodes_once(caching: tuple[CIFAR10, Path], part: Part, monkeypatch: pytest.MonkeyPatch) -> None:
+    data, _ = caching
+    first = data.read(part)
+    monkeypatch.delattr(CIFAR10, "_decode")
+    again = data.read(part)
+    assert same(first, again)
+    assert again.labels_N.dtype == torch.int64
+
+
+def test_decodes_anew_where_what_was_kept_is_damaged(caching: tuple[CIFAR10, Path]) -> None:
+    data, kept = caching
+    first = data.read("train")
+    content = kept.read_bytes()
+    kept.write_bytes(content[:1000] + bytes([content[1000] ^ 1]) + content[1001:])
+    assert same(data.read("train"), first)
+    assert kept.read_bytes() == content
+
+
+def test_a_file_that_was_changed_since_is_noticed_though_its_pictures_are_kept(
+    caching: tuple[CIFAR10, Path],
+) -> None:
+    data, _ = caching
+    data.read("train")
+    test = Path(data.data_dir) / FOLDER / "test_batch"
+    test.write_bytes(test.read_bytes()[:-1])  # the last to be needed, so that training would be over
+    with pytest.raises(UserError, match="test_batch was altered"):
+        data.read("train")
+
+
+def test_where_nothing_can_be_kept_it_decodes_each_time(caching: tuple[CIFAR10, Path]) -> None:
+    data, kept = caching
+    kept.parent.mkdir()
+    with unwritable(kept.parent):
+        assert same(data.read("train"), data.read("train"))
+    assert list(kept.parent.iterdir()) == []
+
+
 def test_a_truncated_archive_is_named_and_kept(fake: Fakes, tmp_path: Path) -> None:
     Fake, root = fake
     archive = tmp_path / ARCHIVE
@@ -264,7 +316,7 @@ def test_the_command_line_shows_its_own_and_the_common_arguments() -> None:
 def real() -> CIFAR10:
     if "CIFAR10_DIR" not in os.environ:
         pytest.skip("CIFAR10_DIR, a folder with the real cifar-10-batches-py, is not set")
-    data = CIFAR10(os.environ["CIFAR10_DIR"])
+    data = CIFAR10(os.environ["CIFAR10_DIR"], cache_dir=None)
     data.prepare_data()
     return data
 

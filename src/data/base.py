@@ -71,11 +71,10 @@ class Missing(NamedTuple):
 
 
 class ImageData(LightningDataModule, ABC):
-    """Pictures that lie decoded in memory, gathered, augmented and normalised a batch at a time on the device
-    that trains on them.
+    """Pictures that lie decoded in memory, and become batches on the device that trains on them.
 
-    A data set is a subclass with `classes`, `mean`, `std` and `read`; what has to be fetched first goes into
-    Lightning's `prepare_data`.
+    They are gathered, augmented and normalised a batch at a time. A data set is a subclass with `classes`, `mean`,
+    `std` and `read`; what has to be fetched first goes into Lightning's `prepare_data`.
     """
 
     classes: tuple[str, ...]

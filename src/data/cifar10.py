@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import numpy as np
 import torch
 from torchvision import datasets
 
+from src.data import decoded
 from src.data.archive import Archive, check, unpack
 from src.data.base import ImageData, Missing, Part, Pictures
 from src.data.fetch import fetch
@@ -28,7 +30,8 @@ URLS = (
 class CIFAR10(ImageData):
     """CIFAR-10: 50,000 training and 10,000 test pictures of 32 x 32 pixels, as many of each of ten classes.
 
-    Fetched (170 MB) where it is missing. Every file's checksum is compared before it is read.
+    Fetched (170 MB) where it is missing. Every file's checksum is compared before it is read. It is decoded once, and
+    again where a file has changed since.
     """
 
     classes = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -41,12 +44,19 @@ class CIFAR10(ImageData):
     archive_bytes = 170_498_071
     unpacked_bytes = 186_214_026
 
-    def __init__(self, data_dir: str = "data", urls: Sequence[str] = URLS, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        data_dir: str = "data",
+        urls: Sequence[str] = URLS,
+        cache_dir: str | None = "data/cache",
+        **kwargs: Any,
+    ) -> None:
         """
         Args:
             data_dir: where the data lie, or are to be put: a folder with `cifar-10-batches-py` or
                 `cifar-10-python.tar.gz` in it, or one of these two itself. Not written to if they are there.
             urls: addresses of the archive, tried in this order.
+            cache_dir: where decoded pictures are kept (184 MB), if that can be written to; none keeps none.
             **kwargs: see ImageData.
 
         Raises:
@@ -60,6 +70,7 @@ class CIFAR10(ImageData):
                 raise ValueError(f"urls has {url!r}, which is no http address; data_dir takes local files")
         self.data_dir = data_dir
         self.urls = tuple(urls)
+        self.cache_dir = cache_dir
 
     def prepare_data(self) -> None:
         """Fetches and unpacks what is missing; writes nothing where nothing is.
@@ -94,23 +105,46 @@ class CIFAR10(ImageData):
         return Missing(f"{work}, into {folder.parent}", folder.parent, self.archive_bytes + self.unpacked_bytes)
 
     def read(self, part: Part) -> Pictures:
-        """Decodes one part.
+        """Decodes one part, or takes it from the cache.
 
         Raises:
             UserError: if a file is missing, cannot be read, or does not have its published checksum.
         """
         folder = self._folder()
         try:
-            # The files are pickles, and unpickling runs what they say. What makes that safe is that
-            # torchvision compares checksums first, and that these are the published files' own.
-            source = self._reader(part)(folder, train=part == "train")
+            if self.cache_dir is None:
+                return self._decode(folder, part)
+            path, key = self._kept(part), self._key(folder, part)
+            if found := decoded.load(path, (32, 32, 3), key):
+                return Pictures(*found)
+            pictures = self._decode(folder, part)
         except (OSError, RuntimeError):
             self._diagnose(folder)
             raise
+        with contextlib.suppress(OSError):  # a full or read-only disk: then it is decoded at each start
+            decoded.save(path, *pictures, key)
+        return pictures
+
+    def _decode(self, folder: Path, part: Part) -> Pictures:
+        # The files are pickles, and unpickling runs what they say. What makes that safe is that torchvision compares
+        # checksums first, and that these are the published files' own.
+        source = self._reader(part)(folder, train=part == "train")
         # torchvision's array is a view of (N, C, H, W) memory; gathered from that, batches would not be
         # channels last.
         images_NHWC = torch.from_numpy(np.ascontiguousarray(source.data))
         return Pictures(images_NHWC, torch.tensor(source.targets))
+
+    def _kept(self, part: Part) -> Path:
+        assert self.cache_dir is not None
+        return Path(self.cache_dir).expanduser() / f"{self.source.base_folder}-{part}.u8"
+
+    def _key(self, folder: Path, part: Part) -> bytes:
+        """Another one as soon as a file that is read for this part was changed. Copies and unpacked archives keep
+        the time of the last change, and so the key."""
+        files = self._files(folder)[0 if part == "train" else len(self.source.train_list) :]
+        stats = [path.stat() for path, _ in files]
+        said = [(md5, stat.st_size, stat.st_mtime_ns) for (_, md5), stat in zip(files, stats, strict=True)]
+        return repr(said).encode()
 
     def _reader(self, part: Part) -> type[datasets.CIFAR10]:
         # The folder may have any name, so it is torchvision's root itself. Reading training data checks the
