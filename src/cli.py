@@ -5,13 +5,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
-import itertools
 import logging
 import os
 import shutil
 import sys
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,16 +20,12 @@ from lightning import LightningModule
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
-from src import doctor, run
-from src.callbacks.ema import EMA
-from src.checkpoint import read
+from src import run
 from src.classifier import Classifier
 from src.data import ImageData
 from src.errors import RankLost, UserError
-from src.finding import Finding, report
 from src.help import EPILOG, ShortHelp, TrainerHelp
 from src.parser import Parser, check_yaml, explain
-from src.resume import latest
 from src.trainer import Trainer, native_precision
 
 # The parts of a configuration that describe an experiment; the rest is how it was started.
@@ -115,7 +109,7 @@ class CLI(LightningCLI):
         """Reads the command line; of a run that it names, the configuration comes first, so that what the
         command line says besides wins."""
         arguments = list(self._arguments)
-        named = _named(arguments)
+        named = named_in(arguments)
         if any(argument.endswith((".yaml", ".yml")) and argument[0] != "-" for argument in arguments[1:2]):
             raise UserError(f"{arguments[1]} stands alone; did you forget --config before it?")
         self.run_directory = run.find(named.run) if named.run else None
@@ -220,68 +214,15 @@ class CLI(LightningCLI):
         return super().instantiate_trainer(default_root_dir=str(self.run_directory), **kwargs)  # pyright: ignore
 
 
-class Examination(CLI):
-    """`python -m src doctor`: builds what `fit` would build, the trainer last, and begins nothing. Lightning's
-    subcommands are methods of a trainer, which cannot be built where devices are missing; this has none."""
-
-    def __init__(self, args: list[str]) -> None:
-        super().__init__(args, run=False, prog="python -m src doctor", about="Checks a machine and a configuration.")
-
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Those of `fit`, since a recipe may name them, and what `test` can begin from."""
-        super().add_arguments_to_parser(parser)
-        parser.add_method_arguments(Trainer, "fit", skip=set(self.subcommands()["fit"]))
-        parser.add_argument("--run", type=str | None, help="a run whose weights are to be measured, as of `test`.")
-
-    def before_instantiate_classes(self) -> None:
-        """Chooses the directory as `fit` does."""
-        config = self.config
-        directory = self.run_directory or config.trainer.default_root_dir
-        self.run_directory = Path(directory) if directory else run.new(self.recipe)
-        self._describe(config)
-
-    def instantiate_trainer(self, **kwargs: Any) -> Any:
-        """None yet: its constructor raises for what is to be found."""
-
-    def findings(self) -> Iterator[Finding]:
-        """What is found of the configuration."""
-        assert self.run_directory is not None
-        config, directory = self.config, self.run_directory
-        parts = (type(part).__name__ for part in (self.model.net, self.datamodule))
-        yield Finding("ok", "configuration", f"it parses, and {' and '.join(parts)} can be built")
-        again = bool(config.resume or config.run)
-        if again:
-            for line in run.changes(yaml.safe_load((directory / run.CONFIG).read_text()), self.experiment):
-                yield Finding("note", "configuration", f"differs from the saved one: {line}")
-        given = self.config_init["trainer"]["callbacks"]
-        averaged = any(isinstance(own, EMA) for own in (given if isinstance(given, list) else [given]))
-        if config.run or (config.model.init_from and not config.resume and not config.ckpt_path):
-            yield doctor.weights(self.model, self._checkpoint)
-        elif config.resume or config.ckpt_path:
-            yield doctor.going_on(self.model, self._checkpoint, averaged, config.trainer.max_epochs)
-        build = super().instantiate_trainer
-        yield from doctor.training(self.model, self.datamodule, config.trainer, directory, build, again, averaged)
-
-    def _checkpoint(self) -> doctor.Found:
-        """What a fit or a test would begin from, and what is wrong with what it would rather begin from."""
-        config, directory = self.config, self.run_directory
-        assert directory is not None
-        if config.resume:
-            return latest(directory, set_aside=False)
-        if config.run:
-            path = run.checkpoint(directory, f"{config.trainer.test_checkpoint}.ckpt", run.LAST, run.PREVIOUS)
-        else:
-            path = Path(config.ckpt_path) if config.ckpt_path else run.weights(config.model.init_from)
-        return path, read(path), []
-
-
 def main(args: list[str] | None = None) -> None:
     """Runs the command line; what a user can mend ends with one paragraph and code 2."""
     _quieten()
     arguments = sys.argv[1:] if args is None else list(args)
     try:
         if arguments[:1] == ["doctor"]:
-            sys.exit(_examine(arguments))
+            from src.examination import examine  # which builds on this module
+
+            sys.exit(examine(arguments))
         CLI(args)
     except KeyboardInterrupt:  # before training has begun; from then on, see `StopOnSignal`
         sys.exit(130)
@@ -297,37 +238,7 @@ def main(args: list[str] | None = None) -> None:
         _stop(UserError(f"{where}: {error.strerror}; {advice}, or choose another folder by trainer.default_root_dir"))
 
 
-def _examine(arguments: list[str]) -> int:
-    """`doctor`: looks at the machine, and at the configuration if there is one. Gives the exit code."""
-    if any(os.environ.get(name, "0") != "0" for name in ("LOCAL_RANK", "SLURM_LOCALID")):
-        return 0  # the first process of each node speaks for the others
-    if len(arguments) == 1:
-        return report([*doctor.machine(), *doctor.without_configuration()])
-    try:
-        findings = Examination(arguments).findings()
-    except UserError as error:
-        if not _is_of_files(arguments, str(error)):
-            raise
-        findings = iter([Finding("FAIL", "configuration", str(error))])
-    return report(itertools.chain(doctor.machine(), findings))
-
-
-def _is_of_files(arguments: list[str], message: str) -> bool:
-    """Whether the files and the run that are named cause an error also without the rest of the command line."""
-    named = _named(arguments)
-    if named.run:
-        run.find(named.run)
-    if not all(Path(path).is_file() for path in named.config):
-        return False
-    files = [f"--config={path}" for path in named.config] + ([f"--run={named.run}"] if named.run else [])
-    try:
-        Examination(["doctor", *files])
-    except UserError as error:
-        return str(error) == message
-    return False
-
-
-def _named(arguments: list[str]) -> argparse.Namespace:
+def named_in(arguments: list[str]) -> argparse.Namespace:
     """What of a command line has to be known before the rest can be understood."""
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     early.add_argument("subcommand", nargs="?")

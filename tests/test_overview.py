@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from src.cli import CLI, Examination
+from src.cli import CLI
+from src.examination import Examination
 from src.overview import SUBCOMMANDS, answer
 from src.parser import Parser
 

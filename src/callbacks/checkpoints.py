@@ -113,8 +113,7 @@ class Checkpoints(Checkpoint):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Dates a checkpoint between two epochs back to the end of the first: Lightning 2.6 takes one that was saved
-        at the start of an epoch for the end of that epoch, and skips it. tests/test_exact_resume.py tells when this is no
-        longer so."""
+        at the start of an epoch for the end of that epoch, and skips it (tests/test_stock.py)."""
         if not self._between_epochs:
             return
         progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]
