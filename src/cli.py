@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import sys
+import threading
 import warnings
 from pathlib import Path
 from typing import Any
@@ -277,6 +278,9 @@ def _quieten() -> None:
     for name in ("lightning.pytorch", "lightning.fabric"):
         for handler in logging.getLogger(name).handlers:
             handler.addFilter(lambda record: not record.getMessage().startswith(chatter))
+    # TensorBoard's thread hands what it could not write to the next that draws, which is where it is told.
+    told = threading.excepthook
+    threading.excepthook = lambda args: None if isinstance(args.exc_value, OSError) else told(args)
     # Lightning's own call of a torch function that will go away.
     warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)`")
     # TensorBoard's graphs are made by tracing; torch names no other way to make one.
