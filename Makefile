@@ -1,7 +1,7 @@
 # Two commands do everything: `make fit` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
-.PHONY: fit test check lint tensorboard clean
+.PHONY: fit test check kill lint tensorboard clean
 
 fit: .venv/installed
 	$(BIN)/python -m src fit --config configs/quickstart.yaml $(ARGS)
@@ -12,6 +12,10 @@ test: lint
 # The everyday part of the tests.
 check: lint
 	$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
+
+# The long form of tests/test_kill.py: 50 kills of one process and 20 of two, in float32 and in bf16.
+kill: .venv/installed
+	KILLS=50 $(BIN)/python -m pytest tests/test_kill.py -s $(ARGS)
 
 lint: .venv/installed
 	$(BIN)/ruff format --check .
