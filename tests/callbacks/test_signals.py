@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 import torch
 from lightning import Callback
 
+from tests.conftest import ROOT
 from tests.toys import Squares, classifier, trainer
 
 
@@ -79,3 +82,32 @@ def test_after_training_the_handlers_are_lightnings_and_pythons_again(tmp_path: 
     before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
     fit(tmp_path)
     assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)] == before
+
+
+WAITING = """
+import sys, time
+from pathlib import Path
+from tests.callbacks.test_signals import *
+
+class Wait(Callback):
+    def on_train_batch_start(self, *args, **kwargs):
+        print("waiting", flush=True)
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            time.sleep(0.1)
+
+fit(Path(sys.argv[1]), Wait())
+"""
+
+
+@pytest.mark.slow
+def test_a_second_interrupt_does_not_wait_for_the_step(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", WAITING, str(tmp_path)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert any(line == "waiting\n" for line in process.stdout)
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(1)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(5) == -signal.SIGINT
