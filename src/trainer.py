@@ -188,6 +188,9 @@ class Trainer(lightning.Trainer):
             raise ranks.lost(error, rolls[0], directory) from error
         if resume and self._own_logger:
             self.logger = _tensorboard(directory)  # one that forgets nothing, for what the test draws
+        if test_after_fit and not getattr(datamodule, "has_test", True):
+            rank_zero_info("the data have no test set, so there is no test")
+            return
         if test_after_fit and not self.interrupted and not self.fast_dev_run:  # pyright: ignore[reportAttributeAccessIssue]
             # Not a best.ckpt of whatever else lies in the directory.
             kept = any(isinstance(own, Checkpoints) and own.best for own in self.checkpoint_callbacks)

@@ -141,6 +141,11 @@ class ImageData(LightningDataModule, ABC):
         """K."""
         return len(self.classes)
 
+    @property
+    def has_test(self) -> bool:
+        """Whether there is a test set; where there is none, a fit ends without testing."""
+        return True
+
     def pictures(self, part: Part) -> Pictures:
         """A part of the data set, decoded when first asked for."""
         if part not in self._sets:
