@@ -167,12 +167,13 @@ def data_there(data: ImageData) -> list[Finding]:
             free = shutil.disk_usage(here.existing(missing.folder)).free
             return [*findings, room("disk", missing.folder, missing.bytes, free, "for the data")]
         data.setup("fit")
-        train, test = (data.pictures(part).images_NHWC for part in ("train", "test"))
+        train = data.pictures("train").images_NHWC
+        test = f" + {len(data.pictures('test').images_NHWC):,}" if data.has_test else ""
     except (UserError, OSError, ValueError, RuntimeError) as error:
         return [Finding("FAIL", "data", f"{name}: {error}")]
     place = f" in {folder}" if (folder := getattr(data, "data_dir", None)) else ""
     shape = " x ".join(map(str, train.shape[1:]))
-    text = f"{name}{place}: {len(train):,} + {len(test):,} pictures of {shape}, {data.num_classes} classes, whole"
+    text = f"{name}{place}: {len(train):,}{test} pictures of {shape}, {data.num_classes} classes, whole"
     return [Finding("ok", "data", text)]
 
 

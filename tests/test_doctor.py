@@ -162,6 +162,11 @@ def test_data_that_are_there() -> None:
     assert str(finding) == "ok    data: Squares: 30 + 30 pictures of 4 x 4 x 3, 3 classes, whole"
 
 
+def test_data_without_a_test_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Squares, "has_test", False)
+    assert str(doctor.data_there(Squares())[0]) == "ok    data: Squares: 30 pictures of 4 x 4 x 3, 3 classes, whole"
+
+
 def test_data_that_are_not_there(tmp_path: Path) -> None:
     findings = doctor.data_there(Elsewhere(tmp_path))
     assert list(map(level, findings)) == ["note", "ok", "ok"]
