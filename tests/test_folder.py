@@ -164,6 +164,21 @@ def test_arguments_are_checked(tmp_path: Path, wrong: dict, words: str) -> None:
         data(fill(tmp_path / "p"), **wrong)
 
 
+def test_what_is_missing_is_said_without_making_it(tmp_path: Path) -> None:
+    root = fill(tmp_path / "p")
+    missing = data(root).missing()
+    assert missing is not None and missing.bytes == 20 * 4 * 4 * 3
+    assert missing.work.startswith("decode what is new or changed of 20 pictures in")
+    assert not (tmp_path / "cache").exists()
+    data(root).prepare_data()
+    assert data(root).missing() is None
+    (root / "dark" / "bad.png").write_bytes(b"")
+    assert data(root).missing() is not None
+    data(root, on_bad="skip").prepare_data()
+    with pytest.raises(UserError, match="1 of 21 files"):
+        data(root).missing()
+
+
 # With the command line
 
 

@@ -82,9 +82,19 @@ class Recipe:
         """Pixels, or the reason why there are none."""
         return decode(f"{self.root}/{path}", self.size, self.resize)
 
+    def bytes_of(self, files: Listing) -> int:
+        """What the pixels of so many files take."""
+        return len(files.paths) * self.size**2 * CHANNELS
+
     def describe(self) -> dict[str, Any]:
         """What two caches must have in common for one to take pictures from the other."""
         return {"version": VERSION, "root": str(self.root), "size": self.size, "resize": self.resize}
+
+
+def found(recipe: Recipe, files: Listing, cache_dir: Path) -> Cache | None:
+    """The cache of these files, where it lies there already."""
+    cache = _load(_place(recipe, files, cache_dir))
+    return cache if cache and not _mended(recipe, cache) else None
 
 
 def opened(recipe: Recipe, files: Listing, cache_dir: Path) -> Cache:
@@ -95,12 +105,12 @@ def opened(recipe: Recipe, files: Listing, cache_dir: Path) -> Cache:
     Raises:
         UserError: if there is no room for it, or its place cannot be written to.
     """
-    family = cache_dir / recipe.root.name
-    target = family / _fingerprint(recipe, files)
-    if (cache := _load(target)) and not _mended(recipe, cache):
+    if cache := found(recipe, files, cache_dir):  # before the lock, which would have to be written
         return cache
+    target = _place(recipe, files, cache_dir)
+    family = target.parent
     with locked(family):
-        if not (cache := _load(target)) or _mended(recipe, cache):  # another process was quicker
+        if not (cache := found(recipe, files, cache_dir)):  # else another process was quicker
             family.mkdir(exist_ok=True)
             for part in family.glob("*.part"):  # of a process that was killed
                 shutil.rmtree(part)
@@ -119,12 +129,12 @@ def opened(recipe: Recipe, files: Listing, cache_dir: Path) -> Cache:
     return cache
 
 
-def _fingerprint(recipe: Recipe, files: Listing) -> str:
+def _place(recipe: Recipe, files: Listing, cache_dir: Path) -> Path:
     # Without the root: a folder that was moved as a whole is the same.
     content = blake2b(f"{VERSION} {recipe.size} {recipe.resize}".encode(), digest_size=12)
     for array in (files.keys_N, files.parts_N, files.labels_N):
         content.update(array.data)
-    return content.hexdigest()
+    return cache_dir / recipe.root.name / content.hexdigest()
 
 
 def _load(folder: Path) -> Cache | None:
@@ -161,7 +171,7 @@ def _make(folder: Path, recipe: Recipe, files: Listing, old: Cache | None) -> No
     n = len(files.paths)
     source_N = _rows_of(files, old)
     fresh = int((source_N < 0).sum())
-    _check_room(n * recipe.size**2 * CHANNELS, folder.parent)
+    _check_room(recipe.bytes_of(files), folder.parent)
     changed = f", {fresh:,} of which are new or changed" if old else ""
     say(f"{recipe.root}: {n:,} pictures{changed}, decoded once into {folder.parent}")
 

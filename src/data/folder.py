@@ -10,10 +10,10 @@ from typing import Any, Literal
 import torch
 
 from src.data.archive import say
-from src.data.base import ImageData, Part, Pictures
-from src.data.cache import CHANNELS, Cache, Recipe, opened
+from src.data.base import ImageData, Missing, Part, Pictures
+from src.data.cache import CHANNELS, Cache, Recipe, found, opened
 from src.data.decode import Resize
-from src.data.listing import layout, listing
+from src.data.listing import Listing, layout, listing
 from src.data.split import Split
 from src.errors import UserError
 
@@ -97,11 +97,18 @@ class ImageFolder(ImageData):
     def _undivided(self) -> bool:
         return self.layout.folders["train"] == self.root
 
+    @property
+    def _recipe(self) -> Recipe:
+        return Recipe(self.root, self.image_size, self.resize)
+
+    def _files(self) -> Listing:
+        return listing(self.root, self.layout, self.test_fraction)
+
     @cached_property
     def _cache(self) -> Cache:
         # Once a process: a test after a fit sees the files that the fit saw.
-        files = listing(self.root, self.layout, self.test_fraction)
-        cache = opened(Recipe(self.root, self.image_size, self.resize), files, self.cache_dir)
+        files = self._files()
+        cache = opened(self._recipe, files, self.cache_dir)
         bad = cache.meta["bad"]
         if bad and self.on_bad == "error":
             lines = [f"\n  {path}: {reason}" for path, reason in list(bad.items())[:NAMED]]
@@ -125,6 +132,19 @@ class ImageFolder(ImageData):
         if (bad := self._cache.meta["bad"]) and not known:
             first = next(iter(bad.items()))
             say(f"{len(bad):,} files in {self.root} give no picture and are left out, as {first[0]}: {first[1]}")
+
+    def missing(self) -> Missing | None:
+        """Whether the cache has to be made or renewed.
+
+        Raises:
+            UserError: if it is there, and names files that give no picture.
+        """
+        files = self._files()
+        if found(self._recipe, files, self.cache_dir):
+            assert self._cache
+            return None
+        work = f"decode what is new or changed of {len(files.paths):,} pictures in {self.root}, into {self.cache_dir}"
+        return Missing(work, self.cache_dir, self._recipe.bytes_of(files))
 
     def setup(self, stage: str) -> None:
         """Splits by folders where there are folders for it."""
