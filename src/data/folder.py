@@ -78,6 +78,7 @@ class ImageFolder(ImageData):
                 raise ValueError(f"{name} {list(value)} must have {CHANNELS} numbers, of red, green and blue")
         if std is not None and min(std) <= 0:
             raise ValueError(f"std {list(std)} must be above 0")
+        self.data_dir = data_dir
         self.root = Path(data_dir).expanduser().absolute()
         self.layout = layout(self.root)
         self.classes = self.layout.classes
