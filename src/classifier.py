@@ -101,6 +101,7 @@ class Classifier(LightningModule):
         self.init_from = init_from
         self.compile_net = compile
         self.config: dict[str, Any] | None = None  # the whole configuration, if there is one, for checkpoints
+        self._logged_epoch: int | None = None  # whose training metrics Lightning knows of
         self._changed = (False, False)  # optimizer and schedule, against the checkpoint's
         self.train_metrics = _metrics(num_classes).clone(prefix="train/")
         self.val_metrics = _metrics(num_classes).clone(prefix="val/")
@@ -143,6 +144,7 @@ class Classifier(LightningModule):
         if self.compile_net:
             # In place: a compiled copy would put _orig_mod. before every name in the checkpoint.
             self.net.compile()
+        self._logged_epoch = None
         optimizer, scheduler = self.optimizers(use_pl_optimizer=False), self.lr_schedulers()
         optimizer_changed, schedule_changed = self._changed
         if optimizer_changed or schedule_changed:
@@ -173,7 +175,11 @@ class Classifier(LightningModule):
         """The loss of a step, for Lightning to go down."""
         losses_B, logits_BK = self._losses(batch, self.label_smoothing)
         self._update(self.train_metrics, batch, losses_B.detach(), logits_BK.detach())
-        self.log_dict(self.train_metrics, on_step=False, on_epoch=True, prog_bar=True, batch_size=batch.size)
+        if self._logged_epoch != self.current_epoch:
+            # Lightning keeps the metrics and asks them when the epoch has ended, so telling it once is enough; at
+            # each step it took as long as all else that the trainer does around a step.
+            self.log_dict(self.train_metrics, on_step=False, on_epoch=True, prog_bar=True, batch_size=batch.size)
+            self._logged_epoch = self.current_epoch
         # Lightning takes the mean of the processes' gradients, so the sum is scaled up by their number.
         return losses_B.sum() * (self.trainer.world_size / batch.size)
 
@@ -186,13 +192,15 @@ class Classifier(LightningModule):
         """Counts a batch of validation samples."""
         losses_B, logits_BK = self._losses(batch)
         self._update(self.val_metrics, batch, losses_B, logits_BK)
-        self.log_dict(self.val_metrics, prog_bar=True, batch_size=batch.size)
+        if batch_idx == 0:
+            self.log_dict(self.val_metrics, prog_bar=True, batch_size=batch.size)
 
     def test_step(self, batch: LabelledBatch, batch_idx: int) -> None:
         """Counts a batch of test samples."""
         losses_B, logits_BK = self._losses(batch)
         self._update(self.test_metrics, batch, losses_B, logits_BK)
-        self.log_dict(self.test_metrics, batch_size=batch.size)
+        if batch_idx == 0:
+            self.log_dict(self.test_metrics, batch_size=batch.size)
         if len(logits_BK):
             self.confusion.update(logits_BK, batch.labels_B)
             self.class_acc.update(logits_BK, batch.labels_B)
@@ -294,7 +302,9 @@ def _test_metrics(num_classes: int) -> MetricCollection:
 
 
 def _accuracies(num_classes: int) -> dict[str, Metric]:
-    top1 = MulticlassAccuracy(num_classes, average="micro")
+    # The data module has checked the labels and the step the logits' shape; torchmetrics would search each batch.
+    micro: dict[str, Any] = {"average": "micro", "validate_args": False}
+    top1 = MulticlassAccuracy(num_classes, **micro)
     if num_classes <= 5:
         return {"acc": top1}
-    return {"acc": top1, "top5": MulticlassAccuracy(num_classes, average="micro", top_k=5)}
+    return {"acc": top1, "top5": MulticlassAccuracy(num_classes, **micro, top_k=5)}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from lightning import Callback, LightningModule, Trainer
 from torch import nn
 
 from src.classifier import Classifier
@@ -102,6 +103,38 @@ def test_test_metrics_are_those_of_the_predictions(tmp_path: Path) -> None:
     assert confusion_KK.sum() == 32
     assert confusion_KK.diag().sum() == right_B.sum()
     assert "test/top5" not in result  # of three classes
+
+
+def test_lightning_is_told_of_the_metrics_once_an_epoch_and_asks_them_at_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At each step it would cost as much as all else around a step."""
+    told: list[tuple[int, str]] = []
+    seen: list[tuple[float, float]] = []
+    log_dict = Classifier.log_dict
+
+    def noted(self: Classifier, metrics: Any, **kwargs: Any) -> None:
+        told.append((self.current_epoch, metrics.prefix))
+        log_dict(self, metrics, **kwargs)
+
+    class Count(Callback):
+        def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            self.samples = 0
+
+        def on_train_batch_end(
+            self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int
+        ) -> None:
+            self.samples += len(batch.labels_B)
+            self.right = float(pl_module.train_metrics["acc"].compute())
+
+        def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            seen.append((self.samples, self.right - float(trainer.callback_metrics["train/acc"])))
+
+    monkeypatch.setattr(Classifier, "log_dict", noted)
+    data = Squares(batch_size=5, size=31)  # 24 samples for training in 5 steps, 7 for validation in 2
+    trainer(tmp_path, max_epochs=2, callbacks=[Count()]).fit(classifier(), datamodule=data, test_after_fit=False)
+    assert told == [(0, "train/"), (0, "val/"), (1, "train/"), (1, "val/")]
+    assert seen == [(24, 0.0), (24, 0.0)]
 
 
 def test_a_second_test_starts_from_nothing(tmp_path: Path) -> None:
