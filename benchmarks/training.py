@@ -1,0 +1,110 @@
+"""Pictures a second of the notebooks' fits: `fit` with everything on, a plain PyTorch loop, and Keras 3.
+
+    python -m benchmarks.training --data_dir DIR [--keras_python PATH] [--precision 32-true]
+
+`PATH` is a Python that has Keras 3 and its backends, for example of an environment made by
+`python3 -m venv keras && keras/bin/pip install keras scipy tensorflow-cpu jax torch`. Keras computes in float32, which
+is its default; `--precision` is that of `fit` and of the loop. Turns are epochs of `--steps` steps of 128 pictures,
+without validation on any side.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.fit_side import fit_side
+from benchmarks.notebooks import BATCH, FITS, SHORT
+from benchmarks.table import conditions, table
+from benchmarks.turns import Side, measure, ratio
+from src.data import CIFAR10
+from src.trainer import native_precision
+
+BACKENDS = ("tensorflow", "jax", "torch")
+
+
+def sides(recipe: str, folder: Path, arguments: argparse.Namespace) -> dict[str, Side]:
+    """Every program that trains one recipe."""
+    directory = folder / f"run-{recipe}"
+    more = [f"--data.data_dir={arguments.data_dir}", f"--trainer.precision={arguments.precision}"]
+    if recipe == "003_second":
+        more.append("--model.init_from=null")  # it begins with the weights of another run
+    loop = [sys.executable, "-m", "benchmarks.pytorch_side", recipe, arguments.data_dir, arguments.precision]
+    found = {
+        "fit": fit_side(f"configs/notebooks/{recipe}.yaml", directory, arguments.steps, *more),
+        "PyTorch": Side([*loop, str(arguments.steps)]),
+    }
+    for backend in arguments.backends if arguments.keras_python else ():
+        keras = [arguments.keras_python, "-m", "benchmarks.keras_side", recipe, str(folder / "cifar10.npz")]
+        environ = {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2"}
+        found[f"Keras, {backend}"] = Side([*keras, str(arguments.steps)], environ)
+    return found
+
+
+def row(recipe: str, seconds: dict[str, list[float]], steps: int) -> list[object]:
+    """Pictures a second of each side, and how many times as fast `fit` is as the loop and as the fastest Keras."""
+    rates = {name: steps * BATCH / statistics.median(took) for name, took in seconds.items()}
+    ratios = {name: ratio(seconds["fit"], took) for name, took in seconds.items() if name != "fit"}
+    keras = [value for name, value in ratios.items() if name.startswith("Keras")]
+    return [recipe, *(f"{rate:,.0f}" for rate in rates.values()), ratios["PyTorch"], *([min(keras)] if keras else [])]
+
+
+def main() -> None:
+    """Prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data_dir", default="data", help="where CIFAR-10 lies")
+    parser.add_argument("--keras_python", help="a Python that has keras; without it Keras is left out")
+    parser.add_argument("--backends", nargs="+", default=BACKENDS, choices=BACKENDS)
+    parser.add_argument("--precision", default=native_precision(), choices=["bf16-mixed", "32-true"])
+    parser.add_argument("--recipes", nargs="+", default=list(FITS), choices=list(FITS))
+    parser.add_argument("--steps", type=int, default=300, help="of a turn")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--short", action="store_true", help="two recipes, three rounds of 60 steps")
+    arguments = parser.parse_args()
+    if arguments.short:
+        arguments.recipes, arguments.steps, arguments.rounds = SHORT, 60, 3
+
+    header = ["recipe", "fit", "PyTorch"]
+    versions: list[str] = []
+    if arguments.keras_python:
+        versions = installed(arguments.keras_python)
+        header += [f"Keras, {backend}" for backend in arguments.backends]
+    header += ["fit / PyTorch", *(["fit / fastest Keras"] if arguments.keras_python else [])]
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        if arguments.keras_python:
+            images_NHWC, labels_N = CIFAR10(arguments.data_dir).read("train")
+            np.savez(Path(folder) / "cifar10.npz", images=images_NHWC.numpy(), labels=labels_N.numpy())
+        for recipe in arguments.recipes:
+            seconds = measure(sides(recipe, Path(folder), arguments), arguments.rounds)
+            rows.append(row(recipe, seconds, arguments.steps))
+            print(*rows[-1], flush=True)
+    print(
+        f"\nPictures a second, precision {arguments.precision}, {arguments.rounds} rounds of {arguments.steps} steps\n"
+    )
+    print(table(header, rows))
+    print(f"\n{conditions(*versions)}")
+    if not arguments.keras_python:
+        print("Keras was left out; give a Python that has it by KERAS_PYTHON=... (make) or --keras_python.")
+
+
+def installed(python: str) -> list[str]:
+    """Versions of Keras and its backends."""
+    names = ("keras", "tensorflow", "tensorflow_cpu", "jax", "torch")
+    code = (
+        "from importlib import metadata as m\n"
+        f"found = [(d.name, d.version) for d in m.distributions() if d.name.replace('-', '_') in {names}]\n"
+        "print(', '.join(sorted({f'{n} {v}' for n, v in found})))"
+    )
+    done = subprocess.run([python, "-c", code], capture_output=True, text=True, check=True)
+    return [f"there {done.stdout.strip()}"]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""How benchmarks take turns and count, not how fast anything is."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.airbench import train_theirs
+from benchmarks.notebooks import FITS
+from benchmarks.table import conditions, table
+from benchmarks.turns import ROOT, Side, measure, ratio
+from src.nets import DeepCNN, SimpleCNN
+
+SIDE = "from benchmarks.turns import Turns\nturns = Turns()\nprint('chatter')\nwhile True: turns.next()"
+
+
+def test_sides_take_turns_in_an_order_that_alternates(monkeypatch: pytest.MonkeyPatch) -> None:
+    order: list[str] = []
+
+    def side(name: str) -> Side:
+        made = Side.__new__(Side)
+        made.turn = lambda: order.append(name) or float(len(order))
+        made.stop = lambda: order.append(f"{name} ends")
+        return made
+
+    seconds = measure({"a": side("a"), "b": side("b")}, rounds=2)
+    assert order == ["b", "a", "a", "b", "b", "a", "a ends", "b ends"]
+    assert seconds == {"a": [3, 6], "b": [4, 5]}
+
+
+def test_a_ratio_is_the_median_of_the_rounds_not_of_the_sides() -> None:
+    assert ratio([1.0, 2.0, 10.0], [2.0, 6.0, 10.0]) == 2.0  # 2, 3 and 1
+
+
+@pytest.mark.slow
+def test_a_process_takes_turns_and_ends_with_whoever_measures() -> None:
+    side = Side([sys.executable, "-c", SIDE])
+    assert [0 <= side.turn() < 60 for _ in range(2)] == [True, True]
+    side.process.communicate(timeout=60)  # closes its input
+    assert side.process.returncode == 0
+    side.stop()
+
+
+@pytest.mark.slow
+def test_a_process_that_ends_before_its_turn_is_quoted() -> None:
+    side = Side([sys.executable, "-c", "raise SystemExit('no keras here')"])
+    with pytest.raises(RuntimeError, match="no keras here"):
+        side.turn()
+
+
+def test_a_table_is_markdown() -> None:
+    assert table(["a", "b"], [["x", 1.234], ["y", 2]]) == "| a | b |\n| --- | --- |\n| x | 1.23 |\n| y | 2 |"
+
+
+def test_conditions_name_versions_and_hardware() -> None:
+    assert f"torch {torch.__version__.split('+')[0]}" in conditions("keras 3")
+    assert "keras 3; " in conditions("keras 3")
+
+
+@pytest.mark.parametrize("recipe", FITS)
+def test_each_fit_is_that_of_its_recipe(recipe: str) -> None:
+    """What the Keras side cannot ask, as it knows nothing of the recipes."""
+    text = (ROOT / f"configs/notebooks/{recipe}.yaml").read_text()
+    fourth_conv, augmentation, parameters = FITS[recipe]
+    net = DeepCNN(fourth_conv=fourth_conv) if fourth_conv else SimpleCNN()
+    assert sum(p.numel() for p in net.parameters()) == parameters
+    assert ("SimpleCNN" in text) == (fourth_conv is None)
+    assert fourth_conv is None or f"fourth_conv: {fourth_conv}" in text
+    assert ("PreprocessingLayers" in text) == (augmentation == "layers")
+    assert ("ImageDataGenerator" in text) == (augmentation == "generator")
+
+
+AIRBENCH = """
+import sys
+with open(sys.argv[0]) as f: code = f.read()
+class CifarNet:
+    def cuda(self): return self
+    def to(self, memory_format): return self
+    def compile(self, mode): assert mode == "max-autotune"
+def main(run, model):
+    print(f"|  {run}  |  eval  |  0.9401  |  2.5900  |")
+    return 0.9401
+"""
+
+
+def test_the_other_program_is_asked_for_its_own_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "airbench94_muon.py"
+    program.write_text(AIRBENCH)
+    monkeypatch.setattr(sys, "argv", [str(program)])
+    seconds, compiling, accuracy = train_theirs(program)
+    assert (seconds, accuracy) == (2.59, 0.9401)
+    assert compiling < 60
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU to measure on")
+def test_without_a_gpu_airbench_says_so() -> None:
+    command = [sys.executable, "-m", "benchmarks.airbench", "airbench94_muon.py"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.strip().count("\n") == 0
+    assert "no GPU" in done.stderr
