@@ -25,6 +25,7 @@ from torchmetrics.classification import (
 
 from src.checkpoint import check_same_network, read
 from src.errors import UserError
+from src.rmsprop import RMSprop
 from src.schedule import WarmupDecay
 
 
@@ -62,7 +63,7 @@ class Classifier(LightningModule):
     def __init__(
         self,
         net: nn.Module,
-        optimizer: OptimizerCallable = lambda params: torch.optim.RMSprop(params, lr=1e-3, alpha=0.9, eps=1e-7),
+        optimizer: OptimizerCallable = lambda params: RMSprop(params, lr=1e-3, alpha=0.9, eps=1e-7),
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_interval: Literal["step", "epoch"] = "step",
         label_smoothing: float = 0.0,
