@@ -84,6 +84,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300, help="of an epoch, which is a turn")
     parser.add_argument("--every", type=int, default=100, help="steps between two checkpoints")
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--clock", default="wall", choices=["wall", "processor"], help="processor: for busy machines")
     parser.add_argument("--short", action="store_true", help="three rounds of 60 steps, a checkpoint every 20")
     parser.add_argument("--side", choices=["on", "once", "off"], help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -100,7 +101,9 @@ def main() -> None:
     }
     command = [sys.executable, "-m", "benchmarks.robustness", f"--data_dir={arguments.data_dir}"]
     command += [f"--steps={arguments.steps}", f"--every={arguments.every}"]
-    seconds = measure({kind: Side([*command, f"--side={kind}"]) for kind in names}, arguments.rounds)
+    seconds = measure(
+        {kind: Side([*command, f"--side={kind}"]) for kind in names}, arguments.rounds, clock=arguments.clock
+    )
     rows = [
         [name, f"{1000 * statistics.median(seconds[kind]) / arguments.steps:.1f}", ratio(seconds[kind], seconds["off"])]
         for kind, name in names.items()
@@ -112,7 +115,7 @@ def main() -> None:
         ["SpeedNet, Muon", *checkpoint_milliseconds(nets.SpeedNet(), Muon, times)],
     ]
     print(f"\n{table(['a checkpoint of', 'size', 'takes'], saved)}")
-    print(f"\n{arguments.rounds} rounds of {arguments.steps} steps. {conditions()}")
+    print(f"\n{arguments.rounds} rounds of {arguments.steps} steps, {arguments.clock} clock. {conditions()}")
 
 
 if __name__ == "__main__":

@@ -65,6 +65,7 @@ def main() -> None:
     parser.add_argument("--recipes", nargs="+", default=list(FITS), choices=list(FITS))
     parser.add_argument("--steps", type=int, default=300, help="of a turn")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--clock", default="wall", choices=["wall", "processor"], help="processor: for busy machines")
     parser.add_argument("--short", action="store_true", help="two recipes, three rounds of 60 steps")
     arguments = parser.parse_args()
     if arguments.short:
@@ -82,12 +83,11 @@ def main() -> None:
             images_NHWC, labels_N = CIFAR10(arguments.data_dir).read("train")
             np.savez(Path(folder) / "cifar10.npz", images=images_NHWC.numpy(), labels=labels_N.numpy())
         for recipe in arguments.recipes:
-            seconds = measure(sides(recipe, Path(folder), arguments), arguments.rounds)
+            seconds = measure(sides(recipe, Path(folder), arguments), arguments.rounds, clock=arguments.clock)
             rows.append(row(recipe, seconds, arguments.steps))
             print(*rows[-1], flush=True)
-    print(
-        f"\nPictures a second, precision {arguments.precision}, {arguments.rounds} rounds of {arguments.steps} steps\n"
-    )
+    how = f"precision {arguments.precision}, {arguments.clock} clock"
+    print(f"\nPictures a second, {how}, {arguments.rounds} rounds of {arguments.steps} steps\n")
     print(table(header, rows))
     print(f"\n{conditions(*versions)}")
     if not arguments.keras_python:

@@ -16,8 +16,10 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 ROOT = Path(__file__).parent.parent
+Clock = Literal["wall", "processor"]
 _SECONDS = "seconds of this turn: "
 
 
@@ -42,8 +44,9 @@ class Side:
             text=True,
         )
 
-    def turn(self) -> float:
-        """Lets the process take one turn and returns its seconds."""
+    def turn(self, clock: Clock = "wall") -> float:
+        """Lets the process take one turn and returns its seconds, by the clock on the wall or those that processors
+        worked for it, which other programs on the machine disturb less."""
         assert self.process.stdin and self.process.stdout
         try:
             self.process.stdin.write("go\n")
@@ -52,7 +55,8 @@ class Side:
             pass  # it has ended; what it said tells why
         for line in self.process.stdout:
             if line.startswith(_SECONDS):
-                return float(line.removeprefix(_SECONDS))
+                wall, processor = map(float, line.removeprefix(_SECONDS).split())
+                return wall if clock == "wall" else processor
         self.complaints.seek(0)
         complaints = self.complaints.read()[-2000:]
         self.stop()
@@ -69,24 +73,25 @@ class Turns:
     """The same, seen from the process. `next` ends a turn, if one is under way, and waits for the following one."""
 
     def __init__(self) -> None:
-        self._began: float | None = None
+        self._began: tuple[float, float] | None = None
 
     def next(self) -> None:
         """Between two turns; to be called before the first and after the last as well."""
         if self._began is not None:
-            print(f"{_SECONDS}{time.perf_counter() - self._began}", flush=True)
+            wall, processor = self._began
+            print(f"{_SECONDS}{time.perf_counter() - wall} {time.process_time() - processor}", flush=True)
         if not sys.stdin.readline():  # whoever measures is gone
             raise SystemExit
-        self._began = time.perf_counter()
+        self._began = (time.perf_counter(), time.process_time())
 
 
-def measure(sides: Mapping[str, Side], rounds: int, warm_up: int = 1) -> dict[str, list[float]]:
+def measure(sides: Mapping[str, Side], rounds: int, warm_up: int = 1, clock: Clock = "wall") -> dict[str, list[float]]:
     """The seconds of each side's turns. In every second round the order is the other way round."""
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     try:
         for number in range(-warm_up, rounds):
             for name in list(sides) if number % 2 == 0 else reversed(list(sides)):
-                took = sides[name].turn()
+                took = sides[name].turn(clock)
                 if number >= 0:
                     seconds[name].append(took)
     finally:

@@ -23,7 +23,7 @@ def test_sides_take_turns_in_an_order_that_alternates(monkeypatch: pytest.Monkey
 
     def side(name: str) -> Side:
         made = Side.__new__(Side)
-        made.turn = lambda: order.append(name) or float(len(order))
+        made.turn = lambda clock="wall": order.append(name) or float(len(order))
         made.stop = lambda: order.append(f"{name} ends")
         return made
 
