@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from src.callbacks import checkpoints
 from src.callbacks.checkpoints import Checkpoints
 from tests.toys import Squares, classifier, trainer
 
@@ -81,6 +82,27 @@ def test_both_load_as_plain_data(tmp_path: Path) -> None:
     trainer(tmp_path).fit(classifier(), datamodule=Squares(), test_after_fit=False)
     for name in ("best.ckpt", "last.ckpt"):
         assert torch.load(tmp_path / "checkpoints" / name, weights_only=True)["global_step"] == 4
+
+
+def test_last_is_written_every_so_many_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps: list[int] = []
+
+    class Watched(Checkpoints):
+        def _save(self, trainer: Any, name: str) -> None:
+            if name == "last.ckpt":
+                steps.append(trainer.global_step)
+
+    fitted = trainer(tmp_path, max_epochs=2, callbacks=Watched(tmp_path, every_n_minutes=2))
+    # A step takes a minute; the fourth belongs to the epoch's end.
+    monkeypatch.setattr(checkpoints, "time", SimpleNamespace(monotonic=lambda: 60.0 * fitted.global_step))
+    fitted.fit(classifier(), datamodule=Squares(), test_after_fit=False)
+    assert steps == [2, 4, 6, 8]
+
+
+@pytest.mark.parametrize("minutes", [0, -1.5, float("nan")])
+def test_minutes_out_of_range(minutes: float, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"checkpoint_every_n_minutes .* must be above 0"):
+        Checkpoints(tmp_path, every_n_minutes=minutes)
 
 
 def test_an_interval_below_one(tmp_path: Path) -> None:
