@@ -163,6 +163,9 @@ class CLI(LightningCLI):
         config = self.config[str(self.subcommand)]
         if config.trainer.precision == "auto":
             config.trainer.precision = native_precision(config.trainer.accelerator)
+        unlimited = config.trainer.max_epochs is None and config.trainer.max_steps == -1 and not config.trainer.max_time
+        if self.subcommand == "fit" and unlimited:  # Lightning would choose 1,000 epochs
+            raise UserError("trainer.max_epochs is missing; set it, or trainer.max_steps, or trainer.max_time")
         # Where weights come from a checkpoint, the run that they began with need not exist any more.
         if config.model.init_from and self.subcommand == "fit" and not config.resume and not config.ckpt_path:
             config.model.init_from = str(run.weights(config.model.init_from))

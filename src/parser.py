@@ -31,10 +31,24 @@ _CLASS = re.compile(r"class_path '([^']+)'")
 _UNRECOGNISED = re.compile(r"(?:[Uu]nrecognized arguments:|Key|[Oo]ption|key) '?-*([\w.+]+)")
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is given twice, of which YAML would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value} is given twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def check_yaml(path: Path) -> None:
-    """Raises UserError with file, line and reason if a file is not YAML; jsonargparse names no file."""
+    """Raises UserError with file, line and reason if a file is no YAML configuration; jsonargparse names no file."""
     try:
-        yaml.safe_load(path.read_text())
+        content = yaml.load(path.read_text(), _Loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
@@ -42,6 +56,8 @@ def check_yaml(path: Path) -> None:
         raise UserError(f"{path}{where} is not YAML: {reason}. Check brackets, quotes and indentation there") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not a text file, so no configuration") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path} holds no configuration: it must have keys such as model and data, with a colon each")
 
 
 class Parser(LightningArgumentParser):

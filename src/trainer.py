@@ -31,6 +31,7 @@ from src.callbacks.signals import StopOnSignal
 from src.callbacks.step_seed import StepSeed
 from src.callbacks.summary import Summary
 from src.checkpoint import AtomicCheckpointIO, check_same_network, read
+from src.errors import UserError
 
 # Lightning's own, and auto.
 Precision = Literal[
@@ -234,7 +235,10 @@ class Trainer(lightning.Trainer):
             weights_only: of no effect: no checkpoint is ever loaded with more than plain data.
             run: the run whose configuration and weights to take: its path, `recipe/run`, or `recipe` for the latest.
         """
-        return super().validate(model, dataloaders, self._weights(model, run, ckpt_path), verbose, datamodule)
+        measured = super().validate(model, dataloaders, self._weights(model, run, ckpt_path), verbose, datamodule)
+        if not measured:
+            raise UserError("there are no validation samples to measure on; data.val_fraction says how many to keep")
+        return measured
 
     def test(
         self,

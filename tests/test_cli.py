@@ -180,6 +180,7 @@ REFUSED = {
     "no such weights": (["--model.init_from=nope"], "nope is no run directory"),
     "checkpoint interval": (["--trainer.checkpoint_every_n_steps=0"], "checkpoint_every_n_steps 0 must be"),
     "accelerator": (["--trainer.accelerator=abacus"], "abacus"),
+    "no end": (["--trainer.max_epochs=null"], "trainer.max_epochs is missing"),
 }
 
 
@@ -193,6 +194,27 @@ def test_bad_input_ends_with_one_paragraph(arguments: list[str], words: str, fai
 def test_yaml_that_does_not_parse_is_named_with_its_line(fails: Fails, tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("trainer:\n  max_epochs: [1\n")
     assert "bad.yaml, line 3, column 1 is not YAML" in fails("fit", "--config=bad.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "trainer:\n  max_epochs: 1\n  max_epochs: 2\n",
+            "line 3, column 3 is not YAML: the key max_epochs is given twice",
+        ),
+        ("- trainer\n", "bad.yaml holds no configuration"),
+        ("", "bad.yaml holds no configuration"),
+    ],
+)
+def test_yaml_that_says_nothing_certain(text: str, words: str, fails: Fails, tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text(text)
+    assert words in fails("fit", "--config=bad.yaml")
+
+
+def test_validating_without_validation_says_so(cli: Run, fails: Fails, tiny: list[str]) -> None:
+    cli("fit", *tiny, "--data.val_fraction=0", "--trainer.default_root_dir=run")
+    assert "no validation samples" in fails("validate", "--run=run")
 
 
 def test_fit_alone_names_a_recipe(fails: Fails) -> None:
