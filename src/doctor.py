@@ -159,6 +159,7 @@ def room(subject: str, folder: Path, needed: int, free: int, why: str) -> Findin
 def data_there(data: ImageData) -> list[Finding]:
     """Whether the data are there and whole; nothing is fetched."""
     name = type(data).__name__
+    data.may_write = False
     try:
         missing = data.missing()
         if missing:

@@ -80,6 +80,7 @@ class ImageData(LightningDataModule, ABC):
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    may_write = True  # whether `read` may keep what it has decoded; doctor's may not
 
     def __init__(
         self,

@@ -121,8 +121,9 @@ class CIFAR10(ImageData):
         except (OSError, RuntimeError):
             self._diagnose(folder)
             raise
-        with contextlib.suppress(OSError):  # a full or read-only disk: then it is decoded at each start
-            decoded.save(path, *pictures, key)
+        if self.may_write:
+            with contextlib.suppress(OSError):  # a full or read-only disk: then it is decoded at each start
+                decoded.save(path, *pictures, key)
         return pictures
 
     def _decode(self, folder: Path, part: Part) -> Pictures:
