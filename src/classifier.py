@@ -186,8 +186,9 @@ class Classifier(LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Lets a schedule that waits for a metric have it at the end of a resumed epoch, too: Lightning 2.6 passes
-        it over for as long as it takes itself to be restarting (tests/test_stock.py)."""
-        self.trainer.fit_loop.restarting = False
+        it over for as long as it takes itself to be restarting (tests/test_stock.py). Its public setter would set the
+        opposite where trainer.max_steps ends the training."""
+        self.trainer.fit_loop._restarting = False
 
     def validation_step(self, batch: LabelledBatch, batch_idx: int) -> None:
         """Counts a batch of validation samples."""

@@ -20,6 +20,7 @@ from jsonargparse import Namespace
 from lightning import LightningModule
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from src import run
 from src.classifier import Classifier
@@ -56,7 +57,9 @@ class SaveConfig(SaveConfigCallback):
         """Writes what the model carries into its checkpoints too."""
         directory = Path(trainer.default_root_dir)
         directory.mkdir(parents=True, exist_ok=True)
-        (directory / run.CONFIG).write_text(yaml.safe_dump(pl_module.config, sort_keys=False))
+        beside = directory / f".{run.CONFIG}.part"
+        beside.write_text(yaml.safe_dump(pl_module.config, sort_keys=False))
+        beside.replace(directory / run.CONFIG)  # as a whole: without it the run could not be resumed
 
 
 class CLI(LightningCLI):
@@ -113,7 +116,7 @@ class CLI(LightningCLI):
         named = named_in(arguments)
         if any(argument.endswith((".yaml", ".yml")) and argument[0] != "-" for argument in arguments[1:2]):
             raise UserError(f"{arguments[1]} stands alone; did you forget --config before it?")
-        self.run_directory = run.find(named.run) if named.run else None
+        self.run_directory = (run.inherited() or run.find(named.run)) if named.run else None
         if self.run_directory:
             check_yaml(self.run_directory / run.CONFIG)
         for path in map(Path, named.config):
@@ -179,6 +182,9 @@ class CLI(LightningCLI):
         directory = self.run_directory or config.trainer.default_root_dir
         self.run_directory = Path(directory) if directory else run.new(self.recipe)
         self._describe(config)
+        for key in ("resume", "run"):
+            if config.get(key):  # not looked for again: `recipe` may soon mean a later run
+                config[key] = str(self.run_directory)
         if self.subcommand == "fit":
             self._check_directory(config.resume)
 
@@ -228,8 +234,14 @@ def main(args: list[str] | None = None) -> None:
 
             sys.exit(examine(arguments))
         CLI(args)
-    except KeyboardInterrupt:  # before training has begun; from then on, see `StopOnSignal`
+    except KeyboardInterrupt:  # before training has begun; while it lasts, see `StopOnSignal`
         sys.exit(130)
+    except SIGTERMException:  # of Lightning, elsewhere; it would end with 0
+        sys.exit(143)
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):  # of which Lightning makes a 1
+            sys.exit(130)
+        raise
     except (UserError, MisconfigurationException) as error:
         _stop(error)
     except RankLost as error:

@@ -28,7 +28,7 @@ def highest(trainer: Trainer, value: int) -> int:
     """The highest of all ranks' numbers; all have to ask at the same point.
 
     The numbers travel between the processors: asking the GPUs would let each step wait for the one before it. And
-    a rank whose peer has died learns it here at once, where NCCL would wait for half an hour.
+    a rank whose peer has died learns it here, if it does not already wait for it in an operation of NCCL's.
     """
     if trainer.world_size == 1:
         return value
@@ -63,7 +63,7 @@ class RollCall:
         self.names = [self.store.get(f"name/{rank}").decode() for rank in range(self.world_size)]
 
     def missing(self) -> list[str]:
-        """Those that do not answer within a few seconds."""
+        """Those that do not answer within ANSWER_SECONDS; one in the midst of a longer step is taken for dead, too."""
         # The others may wait for this rank and not for the dead one; this lets them fail, too, and answer.
         distributed.destroy_process_group()
         silent = set(range(self.world_size))
@@ -91,6 +91,7 @@ def lost(error: BaseException, roll_call: RollCall, run_directory: object) -> Ra
     missing = roll_call.missing()
     who = ", ".join(missing) if missing else "a rank"
     return RankLost(
-        f"{who} of {roll_call.world_size} has died, so {roll_call.names[roll_call.rank]} ends; see what it printed "
-        f"last, or whether it was killed for want of memory. Go on by `python -m src fit --resume {run_directory}`"
+        f"{who} of {roll_call.world_size} does not answer any more, so {roll_call.names[roll_call.rank]} ends; see "
+        "what it printed last, or whether it was killed for want of memory. Go on by "
+        f"`python -m src fit --resume {run_directory}`"
     )

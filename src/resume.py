@@ -50,6 +50,10 @@ def latest(directory: Path, *, set_aside: bool) -> tuple[Path, dict[str, Any], l
         except Damaged as error:
             complaints.append(str(error))
             continue
+        except UserError:
+            if path.is_file():
+                raise
+            continue  # the first process has just set it aside
         if set_aside and complaints:
             aside = folder / (run.LAST + DAMAGED)
             (folder / run.LAST).rename(aside)

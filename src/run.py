@@ -33,13 +33,19 @@ _ENVIRONMENT = "RUN_DIRECTORY"
 def new(recipe: str, logs: Path = LOGS, environ: Mapping[str, str] = os.environ) -> Path:
     """The directory of a new run. Processes of one job agree on it: by the job's number under SLURM and
     torchrun, by an inherited variable where Lightning starts them."""
-    if "LOCAL_RANK" in environ and (inherited := environ.get(_ENVIRONMENT)):
-        return Path(inherited)
+    if directory := inherited(environ):
+        return directory
     for variable in ("SLURM_JOB_ID", "TORCHELASTIC_RUN_ID"):
         number = environ.get(variable)
         if number and number != "none":
             return logs / recipe / f"job-{number}"
     return logs / recipe / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+
+
+def inherited(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """The directory of the process that started this one as another rank of its run."""
+    directory = environ.get(_ENVIRONMENT) if "LOCAL_RANK" in environ else None
+    return Path(directory) if directory else None
 
 
 def hand_on(directory: Path) -> None:

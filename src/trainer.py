@@ -119,13 +119,13 @@ class Trainer(lightning.Trainer):
         standard: list[Callback] = [
             DataInit(),
             StepSeed(),
-            StopOnSignal(),
             DeadRanks(),
             FiniteLoss(),
             Summary(),
             *([] if any(isinstance(callback, ProgressBar) for callback in given) else progress),
             BatchNormShares(),
             Records(),
+            StopOnSignal(),  # which, when training has ended, lets the records be written first
             ConfusionMatrix(),
             Predictions(),
             Checkpoints(directory, every_n_steps=checkpoint_every_n_steps, every_n_minutes=checkpoint_every_n_minutes),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -215,6 +216,17 @@ def test_yaml_that_says_nothing_certain(text: str, words: str, fails: Fails, tmp
 def test_validating_without_validation_says_so(cli: Run, fails: Fails, tiny: list[str]) -> None:
     cli("fit", *tiny, "--data.val_fraction=0", "--trainer.default_root_dir=run")
     assert "no validation samples" in fails("validate", "--run=run")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=str)
+def test_a_signal_in_the_test_tells_the_scheduler(number: int, code: int, cli: Run, tiny: list[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli(
+            "fit",
+            *tiny,
+            f"--trainer.callbacks+={{class_path: tests.toys.SendInTest, init_args: {{number: {int(number)}}}}}",
+        )
+    assert stop.value.code == code
 
 
 def test_fit_alone_names_a_recipe(fails: Fails) -> None:

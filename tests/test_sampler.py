@@ -133,7 +133,7 @@ def test_the_epoch_is_asked_for_with_the_first_batch():
 
 
 def place(epoch: int, batches: int) -> dict[str, int]:
-    return {"epoch": epoch, "batches": batches, "batch_size": 4, "samples": 10}
+    return {"epoch": epoch, "batches": batches, "batch_size": 4, "samples": 10, "of": 3}
 
 
 @pytest.mark.parametrize("done", [0, 1, 2, 3])
@@ -203,5 +203,5 @@ def test_the_rest_of_an_epoch_of_other_batches_cannot_be_told(was: dict[str, int
 @pytest.mark.parametrize("done", [0, 5])
 def test_between_epochs_the_batches_may_change(done: int):
     source = loader(epoch=Clock(1))
-    source.load_state_dict({"epoch": 0, "batches": done, "batch_size": 2, "samples": 10})
+    source.load_state_dict({"epoch": 0, "batches": done, "batch_size": 2, "samples": 10, "of": 5})
     assert len(batches(source)) == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,16 @@ class Linear(nn.Module):
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         return self.layer(images_BCHW.flatten(1))
+
+
+class SendInTest(Callback):
+    """Sends this process a signal when the test begins."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def on_test_batch_start(self, *args: Any, **kwargs: Any) -> None:
+        os.kill(os.getpid(), self.number)
 
 
 class LateRank(Callback):

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
@@ -49,13 +50,15 @@ class Checkpoints(Checkpoint):
         self.every_n_steps = every_n_steps
         self.every_n_minutes = every_n_minutes
         self.best: dict[str, float] = {}
-        self._due_after_validation = False
+        self.due_after_validation = False  # write last.ckpt when the validation that comes now has ended
+        self._validated: dict[str, float] = {}
         self._written_at = math.nan  # by the clock of this process
         self._between_epochs = False
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the clock."""
+        """Starts the clock, and lets a resumed epoch know what was validated in it before."""
         self._written_at = time.monotonic()
+        trainer.callback_metrics.update({name: torch.tensor(value) for name, value in self._validated.items()})
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes last.ckpt after the epoch before this: only now has Lightning drawn that one's metrics and moved a
@@ -71,7 +74,8 @@ class Checkpoints(Checkpoint):
         due = stepped and self._due(trainer)
         if due and not followed_by_more(trainer, batch_idx):
             self.save_last(trainer)
-        self._due_after_validation = due and batch_idx + 1 < trainer.num_training_batches
+        elif due and batch_idx + 1 < trainer.num_training_batches:
+            self.due_after_validation = True
 
     def _due(self, trainer: Trainer) -> bool:
         if self.every_n_steps and trainer.global_step % self.every_n_steps == 0:
@@ -89,22 +93,23 @@ class Checkpoints(Checkpoint):
     def save_between_epochs(self, trainer: Trainer) -> None:
         """Writes last.ckpt where no epoch is under way."""
         self._between_epochs = True
-        self.save_last(trainer)
-        self._between_epochs = False
+        try:
+            self.save_last(trainer)
+        finally:
+            self._between_epochs = False
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes best.ckpt if it is the best so far."""
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        value = trainer.callback_metrics.get(self.monitor)
+        metrics = trainer.callback_metrics
+        self._validated = {name: float(value) for name, value in metrics.items() if name.startswith("val/")}
+        value = metrics.get(self.monitor)
         if value is not None and self._improves(float(value)):
-            self.best = {
-                "epoch": trainer.current_epoch,
-                "step": trainer.global_step,
-                **{name: float(v) for name, v in trainer.callback_metrics.items() if name.startswith("val/")},
-            }
+            self.best = {"epoch": trainer.current_epoch, "step": trainer.global_step, **self._validated}
             self._save(trainer, run.BEST)
-        if self._due_after_validation:
+        if self.due_after_validation:
+            self.due_after_validation = False
             self.save_last(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -122,12 +127,13 @@ class Checkpoints(Checkpoint):
             counts["completed"] = counts["processed"] - 1
 
     def state_dict(self) -> dict[str, Any]:
-        """The best so far, and where it lies."""
-        return {"best": self.best, "folder": str(self.folder.resolve())}
+        """The best so far, where it lies, and the latest validation."""
+        return {"best": self.best, "folder": str(self.folder.resolve()), "validated": self._validated}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Goes on from there; a run that begins with another's checkpoint has no best yet."""
         moved_along = (self.folder / run.BEST).is_file()
+        self._validated = state_dict["validated"]
         self.best = state_dict["best"] if moved_along or state_dict["folder"] == str(self.folder.resolve()) else {}
 
     def _improves(self, value: float) -> bool:
@@ -151,6 +157,10 @@ class Checkpoints(Checkpoint):
 def followed_by_more(trainer: Trainer, batch_idx: int) -> bool:
     """Whether validation or the end of the epoch comes right after this batch. What is written before those would
     have to repeat them on a resume, which Lightning does not; so it is written after them."""
-    last = batch_idx + 1 == trainer.num_training_batches
-    every = trainer.val_check_batch  # pyright: ignore[reportAttributeAccessIssue]
-    return last or (bool(every) and every != float("inf") and (batch_idx + 1) % every == 0)
+    if batch_idx + 1 == trainer.num_training_batches:
+        return True
+    every, epochs = trainer.val_check_batch, trainer.check_val_every_n_epoch  # pyright: ignore[reportAttributeAccessIssue]
+    if not every or every == float("inf") or (epochs and (trainer.current_epoch + 1) % epochs):
+        return False
+    seen = batch_idx if epochs else trainer.fit_loop.total_batch_idx  # without epochs, it counts through them
+    return (seen + 1) % every == 0

@@ -16,7 +16,7 @@ from src.callbacks.checkpoints import Checkpoints
 
 
 class Records(Callback):
-    """Writes manifest.json when a fit begins, results.json when a fit or a test ends, and the results with
+    """Writes manifest.json when a fit begins, results.json when training or a test ends, and the results with
     the hyperparameters to TensorBoard."""
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -38,15 +38,9 @@ class Records(Callback):
             content = {**began, "resumed": [*began.get("resumed", []), content]}
         write_json(path, content)
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Notes where training goes on from."""
-        self._first_step = trainer.global_step
-
-    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes what training came to."""
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes what training came to; before its last checkpoint, after which a resume has nothing left to train."""
         metrics = numbers(trainer.callback_metrics)  # gathered from all processes, so before they part
-        if trainer.global_step == getattr(self, "_first_step", trainer.global_step):
-            return  # a finished run was resumed; what it came to stands
         if not trainer.is_global_zero:
             return
         seconds = time.perf_counter() - self._began

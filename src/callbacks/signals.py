@@ -9,6 +9,7 @@ from types import FrameType
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 
 from src import ranks
 from src.callbacks.checkpoints import Checkpoints, followed_by_more
@@ -17,9 +18,9 @@ CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
 
 class StopOnSignal(Callback):
-    """On SIGINT (Ctrl-C), SIGTERM or SIGUSR1 finishes the step, writes last.ckpt and ends the process with 128 plus
-    the signal's number (130, 143, 138), which tells a scheduler that the run is not complete. A second signal ends
-    it at once.
+    """On SIGINT (Ctrl-C), SIGTERM or SIGUSR1 finishes the step, or a validation under way, writes last.ckpt and ends
+    the process with 128 plus the signal's number (130, 143, 138), which tells a scheduler that the run is not complete.
+    A second signal ends it at once.
 
     Lightning's own answer to SIGTERM ends with code 0 and, where ranks are apart in time, can leave one in a
     barrier and another in the gradients' reduction. Here the handler only sets a flag; at the end of each step all
@@ -28,11 +29,12 @@ class StopOnSignal(Callback):
 
     def __init__(self) -> None:
         self.received = 0
+        self._after_validation = 0
         self._before: dict[int, Any] = {}
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Takes over from Lightning's handlers."""
-        self.received = 0
+        self.received = self._after_validation = 0
         self._before = {number: signal.signal(number, self._note) for number in CAUGHT}
 
     def on_train_batch_end(
@@ -40,9 +42,20 @@ class StopOnSignal(Callback):
     ) -> None:
         """Stops in the middle of an epoch. After its last batch the epoch's own end comes first."""
         received = self._agreed(trainer)
-        stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if received and stepped and not followed_by_more(trainer, batch_idx):
+        if not received or (batch_idx + 1) % trainer.accumulate_grad_batches:
+            return
+        if not followed_by_more(trainer, batch_idx):
             self._stop(trainer, received, Checkpoints.save_last)
+        elif batch_idx + 1 < trainer.num_training_batches:
+            self._after_validation = received
+            for callback in trainer.checkpoint_callbacks:
+                if isinstance(callback, Checkpoints):
+                    callback.due_after_validation = True
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Stops after a validation within an epoch, when last.ckpt has been written."""
+        if self._after_validation:
+            self._stop(trainer, self._after_validation)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Stops between two epochs."""
@@ -66,9 +79,11 @@ class StopOnSignal(Callback):
     def _agreed(self, trainer: Trainer) -> int:
         return ranks.highest(trainer, self.received)
 
-    def _stop(self, trainer: Trainer, received: int, save: Callable[[Checkpoints, Trainer], None]) -> None:
+    def _stop(
+        self, trainer: Trainer, received: int, save: Callable[[Checkpoints, Trainer], None] | None = None
+    ) -> None:
         for callback in trainer.checkpoint_callbacks:
-            if isinstance(callback, Checkpoints):
+            if save and isinstance(callback, Checkpoints):
                 save(callback, trainer)
         if trainer.is_global_zero:
             name = signal.Signals(received).name
@@ -78,7 +93,9 @@ class StopOnSignal(Callback):
                 file=sys.stderr,
                 flush=True,
             )
-        raise SystemExit(128 + received)
+        # Where Lightning started the others, it takes any code but 0 of theirs for a crash, and kills the first.
+        started = isinstance(getattr(trainer.strategy, "cluster_environment", None), LightningEnvironment)
+        raise SystemExit(0 if started and not trainer.is_global_zero else 128 + received)
 
     def _give_back(self) -> None:
         for number, handler in self._before.items():

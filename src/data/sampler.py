@@ -90,7 +90,13 @@ class GlobalBatches:
     def state_dict(self) -> dict[str, Any]:
         """How far the present epoch has come."""
         epoch, done = self._position
-        return {"epoch": epoch, "batches": done, "batch_size": self.batch_size, "samples": len(self.indices_N)}
+        return {
+            "epoch": epoch,
+            "batches": done,
+            "batch_size": self.batch_size,
+            "samples": len(self.indices_N),
+            "of": len(self),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Lets the next iteration go on from there, if it is one of the same epoch.
@@ -99,7 +105,7 @@ class GlobalBatches:
             ValueError: if what is left of the epoch cannot be told, because its batches were others.
         """
         was, present = (state["batch_size"], state["samples"]), (self.batch_size, len(self.indices_N))
-        if was != present and 0 < state["batches"] * was[0] < was[1]:
+        if was != present and 0 < state["batches"] < state["of"]:
             raise ValueError(
                 f"the checkpoint is from the middle of an epoch, after {state['batches']} batches of batch_size "
                 f"{was[0]} of {was[1]} samples; the rest of it cannot be told in batches of batch_size {present[0]} "

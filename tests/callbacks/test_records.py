@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import signal
 from pathlib import Path
 
+import pytest
 import torch
 
 from src.callbacks.records import flat, numbers
+from tests.callbacks.test_signals import Send
 from tests.toys import Squares, classifier, trainer
 
 
@@ -18,6 +21,19 @@ def test_a_fit_and_its_test_are_recorded(tmp_path: Path) -> None:
     assert results["fit"]["best"]["val/acc"] >= results["fit"]["last"]["val/acc"]
     assert results["test"]["checkpoint"] == "best.ckpt"
     assert 0 <= results["test"]["test/acc"] <= 1
+
+
+def test_a_run_stopped_in_its_last_validation_has_its_results(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").touch()
+    with pytest.raises(SystemExit):
+        trainer(tmp_path, callbacks=Send("on_validation_start", 0, signal.SIGTERM)).fit(
+            classifier(), datamodule=Squares()
+        )
+    trainer(tmp_path).fit(classifier(), datamodule=Squares(), resume=str(tmp_path))
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert results["fit"]["steps"] == 4
+    assert "val/acc" in results["fit"]["last"]
+    assert "test/acc" in results["test"]
 
 
 def test_the_manifest_tells_what_it_ran_on(tmp_path: Path) -> None:

@@ -70,6 +70,17 @@ def test_the_step_is_finished_and_saved_and_the_run_goes_on(
     torch.testing.assert_close(last(parts)["state_dict"], last(whole)["state_dict"], rtol=0, atol=0)
 
 
+def test_a_validation_within_an_epoch_is_finished(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").touch()
+    fitted = trainer(tmp_path, max_epochs=2, val_check_interval=2, callbacks=Send("on_train_batch_start", 1, 10))
+    with pytest.raises(SystemExit) as stop:
+        fitted.fit(classifier(), datamodule=Squares(), test_after_fit=False)
+    assert stop.value.code == 138
+    saved = last(tmp_path)
+    assert saved["global_step"] == 2  # of four in the epoch
+    assert torch.load(tmp_path / "checkpoints" / "best.ckpt", weights_only=True)["global_step"] == 2
+
+
 def test_what_to_do_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         fit(tmp_path, Send("on_train_batch_start", 1, signal.SIGTERM))
