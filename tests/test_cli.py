@@ -219,7 +219,12 @@ def test_validating_without_validation_says_so(cli: Run, fails: Fails, tiny: lis
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=str)
-def test_a_signal_in_the_test_tells_the_scheduler(number: int, code: int, cli: Run, tiny: list[str]) -> None:
+def test_a_signal_in_the_test_tells_the_scheduler(
+    number: int, code: int, cli: Run, tiny: list[str], request: pytest.FixtureRequest
+) -> None:
+    # Where pytest runs in the background of a script, SIGINT is ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     with pytest.raises(SystemExit) as stop:
         cli(
             "fit",

@@ -232,7 +232,12 @@ def test_a_run_that_goes_on_with_other_files_says_so(
 
 
 def test_a_folder_that_is_not_there_is_one_paragraph(fails: Fails) -> None:
-    given = ("--data=ImageFolder", "--data.data_dir=nowhere", "--model.net=src.nets.SimpleCNN")
+    given = (
+        "--trainer.max_epochs=1",
+        "--data=ImageFolder",
+        "--data.data_dir=nowhere",
+        "--model.net=src.nets.SimpleCNN",
+    )
     assert "nowhere cannot be read: No such file" in fails("fit", *given)
 
 
