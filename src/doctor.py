@@ -368,7 +368,7 @@ def training(
     found = data_there(data)
     yield from found
     if found[0].level == "ok":
-        pictures = [data.pictures(part) for part in ("train", "test")]
+        pictures = [data.pictures("train"), *([data.pictures("test")] if data.has_test else [])]
         yield memory(
             sum(images.nbytes + labels.nbytes for images, labels in pictures), per_node, here.available_memory()
         )

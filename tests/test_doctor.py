@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from src import doctor
 from src.checkpoint import read
+from src.data import ImageFolder
 from src.data.base import Missing
 from src.errors import UserError
 from src.finding import Finding
@@ -328,6 +330,20 @@ def test_a_configuration_that_is_fine(report: Report, tiny: list[str]) -> None:
     assert code == 0
     found = ["packages", "machine", "configuration", "devices", "processes", "precision", "threads", "trainer", "data"]
     assert subjects(lines, "ok", "note") == [*found, "memory", "batches", "network", "folder", "disk"]
+
+
+def test_a_configuration_of_data_without_a_test_set(report: Report, tmp_path: Path) -> None:
+    for number, name in enumerate(["a/1.png", "a/2.png", "b/1.png", "b/2.png"]):
+        (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (60 * number, 0, 0)).save(tmp_path / "data" / name)
+    given = ["--data=ImageFolder", "--data.data_dir=data", "--data.test_fraction=0", "--data.image_size=8"]
+    given += ["--data.batch_size=2", "--data.val_fraction=0", "--model.net=tests.toys.Linear", "--trainer.max_epochs=1"]
+    given += ["--model.net.num_classes=2", "--model.net.inputs=192", "--data.cache_dir=cache"]
+    folder = ImageFolder("data", image_size=8, test_fraction=0, cache_dir="cache")
+    folder.prepare_data()
+    code, lines = report(*given)
+    assert code == 0, lines
+    assert "network" in subjects(lines, "ok")
 
 
 def test_everything_that_is_wrong_is_found_at_once(report: Report, tiny: list[str], tmp_path: Path) -> None:
