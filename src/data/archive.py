@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import shutil
-import sys
 import tarfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
+from src.data.progress import say
 from src.errors import UserError
 
 # What an OSError says when the folder, not the network, is the trouble.
@@ -103,8 +103,3 @@ def unpack(archive: Path, folder: Path) -> None:
             tar.extractall(part, filter="data")
         (part / folder.name).rename(folder)
         part.rmdir()
-
-
-def say(line: str) -> None:
-    """A line for who waits, apart from what a command prints as its result."""
-    print(line, file=sys.stderr, flush=True)

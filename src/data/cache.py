@@ -19,9 +19,7 @@ import csv
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -30,13 +28,13 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from rich.console import Console
-from rich.progress import MofNCompleteColumn, Progress
+from rich.progress import MofNCompleteColumn
 from torch import Tensor
 
-from src.data.archive import locked, say
+from src.data.archive import locked
 from src.data.decode import Resize, decode
 from src.data.listing import PARTS, Listing
+from src.data.progress import progress, say
 from src.errors import UserError
 
 VERSION = 1  # of what is written; another one is another cache
@@ -189,7 +187,7 @@ def _make(folder: Path, recipe: Recipe, files: Listing, old: Cache | None) -> No
     with (
         (folder / _PIXELS).open("wb") as pixels,
         ThreadPoolExecutor() as pool,
-        _progress(recipe.root.name, n) as report,
+        progress(recipe.root.name, n, MofNCompleteColumn(), line="{:,} of {:,} pictures".format) as report,
     ):
         for start in range(0, n, block):
             numbers = range(start, min(n, start + block))
@@ -268,23 +266,3 @@ class _Moments:
         std_C = np.sqrt((share * (values - mean_C[:, None]) ** 2).sum(1)).round(4)
         # A channel that is the same everywhere has nothing to be divided by.
         return mean_C.round(4).tolist(), np.where(std_C == 0, 1, std_C).tolist()
-
-
-@contextmanager
-def _progress(name: str, total: int) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal; in a log file a line for every tenth."""
-    console = Console(stderr=True)
-    if console.is_terminal:
-        with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=console) as bar:
-            task = bar.add_task(name, total=total)
-            yield lambda done: bar.update(task, completed=done)
-        return
-    told = 0
-
-    def report(done: int) -> None:
-        nonlocal told
-        if done * 10 // total != told:
-            told = done * 10 // total
-            say(f"{name}: {done:,} of {total:,} pictures")
-
-    yield report

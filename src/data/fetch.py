@@ -6,7 +6,6 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -15,10 +14,10 @@ from urllib.error import HTTPError, URLError
 from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
-from rich.console import Console
-from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
+from rich.progress import DownloadColumn, TransferSpeedColumn
 
-from src.data.archive import OF_THE_DISK, Archive, check, checksum, locked, say
+from src.data.archive import OF_THE_DISK, Archive, check, checksum, locked
+from src.data.progress import progress, say
 from src.errors import UserError
 
 CONNECTIONS = 3  # to one address in a row, as long as each brings something
@@ -69,7 +68,8 @@ def fetch(
             return
         if not _whole(part, archive):
             _room_for(archive.size - _length(part), target.parent)
-            with _progress(target.name, archive.size) as report:
+            columns = DownloadColumn(), TransferSpeedColumn()
+            with progress(target.name, archive.size, *columns, line=_megabytes) as report:
                 download = _Download(part, archive, advice, patience_seconds, clock, report)
                 download.from_any(min_bytes_per_second)
         part.replace(target)
@@ -205,30 +205,13 @@ def _length(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
+def _megabytes(done: int, size: int) -> str:
+    return f"{done / 1e6:.0f} of {size / 1e6:.0f} MB"
+
+
 def _room_for(needed: int, folder: Path) -> None:
     if (free := shutil.disk_usage(folder).free) < needed:
         raise UserError(
             f"{folder} has {free / 1e6:,.0f} MB free, and {needed / 1e6:,.0f} MB are to be downloaded there. "
             "Make room, or name another folder."
         )
-
-
-@contextmanager
-def _progress(name: str, size: int) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal; in a log file a line for every tenth."""
-    console = Console(stderr=True)
-    if console.is_terminal:
-        columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
-        with Progress(*columns, console=console) as bar:
-            task = bar.add_task(name, total=size)
-            yield lambda done: bar.update(task, completed=done)
-        return
-    told = 0
-
-    def report(done: int) -> None:
-        nonlocal told
-        if done * 10 // size != told:
-            told = done * 10 // size
-            say(f"{name}: {done / 1e6:.0f} of {size / 1e6:.0f} MB")
-
-    yield report

@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 import torch
 
-from src.data.archive import say
 from src.data.base import ImageData, Missing, Part, Pictures
 from src.data.cache import CHANNELS, Cache, Recipe, found, opened
 from src.data.decode import Resize
 from src.data.listing import Listing, layout, listing
+from src.data.progress import say
 from src.data.split import Split
 from src.errors import UserError
 
