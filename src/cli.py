@@ -25,6 +25,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from src import run
 from src.classifier import Classifier
 from src.data import ImageData
+from src.data.disk import OF_THE_DISK
 from src.errors import RankLost, UserError
 from src.help import EPILOG, ShortHelp, TrainerHelp
 from src.parser import Parser, check_yaml, explain
@@ -39,10 +40,7 @@ ABOUT = (
 )
 
 # What a disk or a folder can refuse.
-_OF_THE_USER = (
-    *(errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM),
-    *(errno.EEXIST, errno.ENOTDIR, errno.ENOENT, errno.EISDIR),
-)
+_OF_THE_USER = OF_THE_DISK | {errno.ENOENT, errno.EISDIR}
 
 
 class SaveConfig(SaveConfigCallback):

@@ -15,7 +15,7 @@ from src.data import cache as module
 from src.data.cache import Cache, Recipe, opened
 from src.data.listing import layout, listing
 from src.errors import UserError
-from tests.test_archive import unwritable
+from tests.test_disk import unwritable
 
 Reads = list[str]
 
@@ -209,7 +209,7 @@ def test_no_place_to_write_is_named(root: Path) -> None:
 
 
 def test_too_little_room_is_said_before(root: Path, monkeypatch: pytest.MonkeyPatch, reads: Reads) -> None:
-    monkeypatch.setattr(module.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 100}))
+    monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 100}))
     with pytest.raises(UserError, match=r"MB free, and .* MB of decoded pictures .*image_size, or another cache_dir"):
         open_(root)
     assert reads == []

@@ -16,7 +16,7 @@ from src.data.archive import checksum
 from src.data.base import ImageData, Part, Pictures
 from src.data.cifar10 import CIFAR10
 from src.errors import UserError
-from tests.test_archive import unwritable
+from tests.test_disk import unwritable
 
 FOLDER, ARCHIVE = "cifar-10-batches-py", "cifar-10-python.tar.gz"
 Fakes = tuple[Any, Path]  # a class like CIFAR10, and the folder that has its data

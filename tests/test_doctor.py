@@ -22,7 +22,7 @@ from src.data.base import Missing
 from src.errors import UserError
 from src.finding import Finding
 from tests.conftest import TINY
-from tests.test_archive import unwritable
+from tests.test_disk import unwritable
 from tests.toys import Linear, Squares, classifier, trainer
 
 ROOT = Path(__file__).parent.parent

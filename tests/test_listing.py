@@ -7,7 +7,7 @@ import pytest
 
 from src.data.listing import PARTS, Listing, layout, listing
 from src.errors import UserError
-from tests.test_archive import unwritable
+from tests.test_disk import unwritable
 
 
 def make(root: Path, *paths: str) -> Path:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from src import machine
-from tests.test_archive import unwritable
+from tests.test_disk import unwritable
 
 KIB, GIB = 1024, 1024**3
 

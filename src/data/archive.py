@@ -2,30 +2,15 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import shutil
 import tarfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from filelock import FileLock, Timeout
-
-from src.data.progress import say
+from src.data.disk import locked
 from src.errors import UserError
-
-# What an OSError says when the folder, not the network, is the trouble.
-OF_THE_DISK = {
-    errno.EACCES,
-    errno.EDQUOT,
-    errno.EEXIST,
-    errno.ENOSPC,
-    errno.ENOTDIR,
-    errno.EPERM,
-    errno.EROFS,
-}
 
 
 class Archive(NamedTuple):
@@ -56,31 +41,6 @@ def check(path: Path, md5: str, advice: str) -> None:
             f"{path} was altered or is not complete: its MD5 is {found} ({path.stat().st_size:,} bytes), "
             f"expected is {md5}. {advice}"
         )
-
-
-@contextmanager
-def locked(target: Path) -> Iterator[None]:
-    """Makes the folder of `target` and lets one process at a time work there, of all that share the file
-    system. What the disk has against the work becomes a UserError."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(target.with_name(target.name + ".lock"))
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            say(f"waiting for another process that makes {target}")
-            lock.acquire()
-        try:
-            yield
-        finally:
-            lock.release()
-    except OSError as error:
-        if error.errno not in OF_THE_DISK:
-            raise
-        raise UserError(
-            f"{target} cannot be made: {error.strerror}. Make room or allow writing in {target.parent}, or "
-            "name another folder."
-        ) from error
 
 
 def unpack(archive: Path, folder: Path) -> None:

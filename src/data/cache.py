@@ -31,11 +31,10 @@ from PIL import Image
 from rich.progress import MofNCompleteColumn
 from torch import Tensor
 
-from src.data.archive import locked
 from src.data.decode import Resize, decode
+from src.data.disk import check_room, locked
 from src.data.listing import PARTS, Listing
 from src.data.progress import progress, say
-from src.errors import UserError
 
 VERSION = 1  # of what is written; another one is another cache
 CHANNELS = 3
@@ -169,7 +168,8 @@ def _make(folder: Path, recipe: Recipe, files: Listing, old: Cache | None) -> No
     n = len(files.paths)
     source_N = _rows_of(files, old)
     fresh = int((source_N < 0).sum())
-    _check_room(recipe.bytes_of(files), folder.parent)
+    advice = "choose a smaller image_size, or another cache_dir"
+    check_room(recipe.bytes_of(files), folder.parent, "of decoded pictures are to be written", advice)
     changed = f", {fresh:,} of which are new or changed" if old else ""
     say(f"{recipe.root}: {n:,} pictures{changed}, decoded once into {folder.parent}")
 
@@ -224,14 +224,6 @@ def _rows_of(files: Listing, old: Cache | None) -> np.ndarray:
         _, here, there = np.intersect1d(files.keys_N, keys_N, return_indices=True)
         source_N[here] = there
     return source_N
-
-
-def _check_room(needed: int, folder: Path) -> None:
-    if (free := shutil.disk_usage(folder).free) < needed:
-        raise UserError(
-            f"{folder} has {free / 1e6:,.0f} MB free, and {needed / 1e6:,.0f} MB of decoded pictures are to be "
-            "written there. Make room, choose a smaller image_size, or another cache_dir"
-        )
 
 
 def _write_names(path: Path, files: Listing, good_N: np.ndarray) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,7 +15,8 @@ from urllib.request import Request, urlopen
 
 from rich.progress import DownloadColumn, TransferSpeedColumn
 
-from src.data.archive import OF_THE_DISK, Archive, check, checksum, locked
+from src.data.archive import Archive, check, checksum
+from src.data.disk import OF_THE_DISK, check_room, locked
 from src.data.progress import progress, say
 from src.errors import UserError
 
@@ -67,7 +67,8 @@ def fetch(
         if _there(target, archive):  # another process was quicker
             return
         if not _whole(part, archive):
-            _room_for(archive.size - _length(part), target.parent)
+            missing = archive.size - _length(part)
+            check_room(missing, target.parent, "are to be downloaded", "or name another folder.")
             columns = DownloadColumn(), TransferSpeedColumn()
             with progress(target.name, archive.size, *columns, line=_megabytes) as report:
                 download = _Download(part, archive, advice, patience_seconds, clock, report)
@@ -207,11 +208,3 @@ def _length(path: Path) -> int:
 
 def _megabytes(done: int, size: int) -> str:
     return f"{done / 1e6:.0f} of {size / 1e6:.0f} MB"
-
-
-def _room_for(needed: int, folder: Path) -> None:
-    if (free := shutil.disk_usage(folder).free) < needed:
-        raise UserError(
-            f"{folder} has {free / 1e6:,.0f} MB free, and {needed / 1e6:,.0f} MB are to be downloaded there. "
-            "Make room, or name another folder."
-        )
