@@ -53,11 +53,8 @@ class SaveConfig(SaveConfigCallback):
 
     def save_config(self, trainer: lightning.Trainer, pl_module: LightningModule, stage: str) -> None:
         """Writes what the model carries into its checkpoints too."""
-        directory = Path(trainer.default_root_dir)
-        directory.mkdir(parents=True, exist_ok=True)
-        beside = directory / f".{run.CONFIG}.part"
-        beside.write_text(yaml.safe_dump(pl_module.config, sort_keys=False))
-        beside.replace(directory / run.CONFIG)  # as a whole: without it the run could not be resumed
+        # As a whole: without it the run could not be resumed.
+        run.write(Path(trainer.default_root_dir) / run.CONFIG, yaml.safe_dump(pl_module.config, sort_keys=False))
 
 
 class CLI(LightningCLI):

@@ -98,6 +98,14 @@ def weights(reference: str | Path, logs: Path = LOGS) -> Path:
     return checkpoint(find(name, logs), *([] if which == "last" else [BEST]), LAST, PREVIOUS)
 
 
+def write(path: Path, text: str) -> None:
+    """Replaces a file as a whole; its folder need not be there yet."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.part")
+    beside.write_text(text)
+    beside.replace(path)
+
+
 def changes(saved: Any, present: Any, prefix: str = "") -> list[str]:
     """What differs between two configurations, one line a key."""
     if isinstance(saved, dict) and isinstance(present, dict):

@@ -25,18 +25,16 @@ class Records(Callback):
         data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
         if not trainer.is_global_zero or data is None:
             return
-        directory = Path(trainer.default_root_dir)
-        directory.mkdir(parents=True, exist_ok=True)
         content = manifest.collect(data.seed, data.describe())
         content["precision"] = str(trainer.precision)
         content["processes"] = trainer.world_size
-        path = directory / run.MANIFEST
+        path = Path(trainer.default_root_dir) / run.MANIFEST
         if trainer.ckpt_path and path.is_file():
             began = json.loads(path.read_text())
             for line in resume.differences(began, content):
                 print(f"differs from when the run began: {line}", flush=True)
             content = {**began, "resumed": [*began.get("resumed", []), content]}
-        write_json(path, content)
+        run.write(path, json.dumps(content, indent=2) + "\n")
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes what training came to; before its last checkpoint, after which a resume has nothing left to train."""
@@ -66,10 +64,9 @@ class Records(Callback):
 
     def _update(self, trainer: Trainer, part: str, content: dict[str, Any]) -> dict[str, Any]:
         path = Path(trainer.default_root_dir) / run.RESULTS
-        path.parent.mkdir(parents=True, exist_ok=True)
         results = json.loads(path.read_text()) if path.is_file() else {}
         results[part] = content
-        write_json(path, results)
+        run.write(path, json.dumps(results, indent=2) + "\n")
         return results
 
     def _log_hyperparameters(self, trainer: Trainer, pl_module: LightningModule, results: dict[str, Any]) -> None:
@@ -99,10 +96,3 @@ def flat(config: Any, prefix: str = "") -> dict[str, Any]:
     if isinstance(config, list):
         return {k: v for number, value in enumerate(config) for k, v in flat(value, f"{prefix}{number}.").items()}
     return {prefix[:-1].replace("init_args.", ""): config if config is not None else "none"}
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Replaces a file as a whole."""
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(json.dumps(content, indent=2) + "\n")
-    beside.replace(path)
