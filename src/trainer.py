@@ -17,7 +17,7 @@ import src.resume as resuming
 import src.run as runs
 from src import ranks
 from src.callbacks.batch_norm import BatchNormShares
-from src.callbacks.checkpoints import Checkpoints
+from src.callbacks.checkpoints import Checkpoints, checkpoints_of
 from src.callbacks.confusion import ConfusionMatrix
 from src.callbacks.data_init import DataInit
 from src.callbacks.dead_ranks import DeadRanks
@@ -194,7 +194,7 @@ class Trainer(lightning.Trainer):
             return
         if test_after_fit and not self.interrupted and not self.fast_dev_run:  # pyright: ignore[reportAttributeAccessIssue]
             # Not a best.ckpt of whatever else lies in the directory.
-            kept = any(isinstance(own, Checkpoints) and own.best for own in self.checkpoint_callbacks)
+            kept = any(checkpoints.best for checkpoints in checkpoints_of(self))
             tested = runs.checkpoint(directory, f"{self.test_checkpoint}.ckpt" if kept else runs.LAST, runs.LAST)
             self.test(model, datamodule=datamodule, ckpt_path=str(tested))
 

@@ -70,8 +70,7 @@ class Checkpoints(Checkpoint):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Writes last.ckpt every so many steps or minutes."""
-        stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        due = stepped and self._due(trainer)
+        due = has_stepped(trainer, batch_idx) and self._due(trainer)
         if due and not followed_by_more(trainer, batch_idx):
             self.save_last(trainer)
         elif due and batch_idx + 1 < trainer.num_training_batches:
@@ -152,6 +151,16 @@ class Checkpoints(Checkpoint):
             curves.flush()
         before = {"previous": self.folder / run.PREVIOUS} if name == run.LAST else None
         trainer.save_checkpoint(self.folder / name, weights_only=False, storage_options=before)
+
+
+def checkpoints_of(trainer: Trainer) -> list[Checkpoints]:
+    """Those that a trainer has: one, unless a user gave more."""
+    return [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, Checkpoints)]
+
+
+def has_stepped(trainer: Trainer, batch_idx: int) -> bool:
+    """Whether the optimizer made a step after this batch, other than the one that the end of an epoch brings about."""
+    return (batch_idx + 1) % trainer.accumulate_grad_batches == 0
 
 
 def followed_by_more(trainer: Trainer, batch_idx: int) -> bool:

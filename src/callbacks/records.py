@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from src import manifest, resume, run
-from src.callbacks.checkpoints import Checkpoints
+from src.callbacks.checkpoints import checkpoints_of
 
 
 class Records(Callback):
@@ -48,9 +48,9 @@ class Records(Callback):
             "seconds": round(seconds, 1),
             "last": metrics,
         }
-        for callback in trainer.checkpoint_callbacks:
-            if isinstance(callback, Checkpoints) and callback.best:
-                content["best"] = callback.best
+        for checkpoints in checkpoints_of(trainer):
+            if checkpoints.best:
+                content["best"] = checkpoints.best
         self._update(trainer, "fit", content)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

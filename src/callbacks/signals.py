@@ -12,7 +12,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 
 from src import ranks
-from src.callbacks.checkpoints import Checkpoints, followed_by_more
+from src.callbacks.checkpoints import Checkpoints, checkpoints_of, followed_by_more, has_stepped
 
 CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
@@ -42,15 +42,14 @@ class StopOnSignal(Callback):
     ) -> None:
         """Stops in the middle of an epoch. After its last batch the epoch's own end comes first."""
         received = self._agreed(trainer)
-        if not received or (batch_idx + 1) % trainer.accumulate_grad_batches:
+        if not received or not has_stepped(trainer, batch_idx):
             return
         if not followed_by_more(trainer, batch_idx):
             self._stop(trainer, received, Checkpoints.save_last)
         elif batch_idx + 1 < trainer.num_training_batches:
             self._after_validation = received
-            for callback in trainer.checkpoint_callbacks:
-                if isinstance(callback, Checkpoints):
-                    callback.due_after_validation = True
+            for checkpoints in checkpoints_of(trainer):
+                checkpoints.due_after_validation = True
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Stops after a validation within an epoch, when last.ckpt has been written."""
@@ -82,9 +81,9 @@ class StopOnSignal(Callback):
     def _stop(
         self, trainer: Trainer, received: int, save: Callable[[Checkpoints, Trainer], None] | None = None
     ) -> None:
-        for callback in trainer.checkpoint_callbacks:
-            if save and isinstance(callback, Checkpoints):
-                save(callback, trainer)
+        if save:
+            for checkpoints in checkpoints_of(trainer):
+                save(checkpoints, trainer)
         if trainer.is_global_zero:
             name = signal.Signals(received).name
             print(
