@@ -86,7 +86,7 @@ def is_lost_connection(error: BaseException) -> bool:
     )
 
 
-def lost(error: BaseException, roll_call: RollCall, run_directory: object) -> RankLost:
+def lost(roll_call: RollCall, run_directory: object) -> RankLost:
     """What to tell the user about it."""
     missing = roll_call.missing()
     who = ", ".join(missing) if missing else "a rank"

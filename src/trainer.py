@@ -186,7 +186,7 @@ class Trainer(lightning.Trainer):
             rolls = [own.roll_call for own in self.callbacks if isinstance(own, DeadRanks)]  # pyright: ignore[reportAttributeAccessIssue]
             if not ranks.is_lost_connection(error) or not rolls or rolls[0] is None:
                 raise
-            raise ranks.lost(error, rolls[0], directory) from error
+            raise ranks.lost(rolls[0], directory) from error
         if resume and self._own_logger:
             self.logger = _tensorboard(directory)  # one that forgets nothing, for what the test draws
         if test_after_fit and not getattr(datamodule, "has_test", True):
