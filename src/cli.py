@@ -174,17 +174,17 @@ class CLI(LightningCLI):
             )
         if self.subcommand in ("validate", "predict") and config.trainer.logger is None:
             config.trainer.logger = False  # there is no curve to draw
-        directory = self.run_directory or config.trainer.default_root_dir
-        self.run_directory = Path(directory) if directory else run.new(self.recipe)
-        self._describe(config)
+        self._settle(config)
         for key in ("resume", "run"):
             if config.get(key):  # not looked for again: `recipe` may soon mean a later run
                 config[key] = str(self.run_directory)
         if self.subcommand == "fit":
             self._check_directory(config.resume)
 
-    def _describe(self, config: Namespace) -> None:
-        """Notes the experiment, wherever it is written."""
+    def _settle(self, config: Namespace) -> None:
+        """Chooses the directory, and notes the experiment without it."""
+        directory = self.run_directory or config.trainer.default_root_dir
+        self.run_directory = Path(directory) if directory else run.new(self.recipe)
         config.trainer.default_root_dir = None
         dumped = yaml.safe_load(self._parser(self.subcommand).dump(config, skip_unset=False))
         self.experiment = {key: dumped[key] for key in EXPERIMENT}

@@ -36,10 +36,7 @@ class Examination(CLI):
 
     def before_instantiate_classes(self) -> None:
         """Chooses the directory as `fit` does."""
-        config = self.config
-        directory = self.run_directory or config.trainer.default_root_dir
-        self.run_directory = Path(directory) if directory else run.new(self.recipe)
-        self._describe(config)
+        self._settle(self.config)
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """None yet: its constructor raises for what is to be found."""
