@@ -161,9 +161,8 @@ class CLI(LightningCLI):
         config = self.config[str(self.subcommand)]
         if config.trainer.precision == "auto":
             config.trainer.precision = native_precision(config.trainer.accelerator)
-        unlimited = config.trainer.max_epochs is None and config.trainer.max_steps == -1 and not config.trainer.max_time
-        if self.subcommand == "fit" and unlimited:  # Lightning would choose 1,000 epochs
-            raise UserError("trainer.max_epochs is missing; set it, or trainer.max_steps, or trainer.max_time")
+        if self.subcommand == "fit" and (complaint := about_the_end(config.trainer)):
+            raise UserError(complaint)
         # Where weights come from a checkpoint, the run that they began with need not exist any more.
         if config.model.init_from and self.subcommand == "fit" and not config.resume and not config.ckpt_path:
             config.model.init_from = str(run.weights(config.model.init_from))
@@ -259,6 +258,13 @@ def named_in(arguments: list[str]) -> argparse.Namespace:
         return early.parse_known_args(arguments)[0]
     except argparse.ArgumentError as error:
         raise UserError(str(error)) from error
+
+
+def about_the_end(trainer: Namespace) -> str | None:
+    """What is wrong with when training is to end, if anything is."""
+    if trainer.max_epochs is None and trainer.max_steps == -1 and not trainer.max_time:
+        return "trainer.max_epochs is missing; set it, or trainer.max_steps, or trainer.max_time"  # else 1,000 epochs
+    return None
 
 
 def _stop(error: Exception, code: int = 2) -> None:

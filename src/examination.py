@@ -14,7 +14,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from src import doctor, run
 from src.callbacks.ema import EMA
 from src.checkpoint import read
-from src.cli import CLI, named_in
+from src.cli import CLI, about_the_end, named_in
 from src.errors import UserError
 from src.finding import Finding, report
 from src.resume import latest
@@ -51,6 +51,8 @@ class Examination(CLI):
         if again:
             for line in run.changes(yaml.safe_load((directory / run.CONFIG).read_text()), self.experiment):
                 yield Finding("note", "configuration", f"differs from the saved one: {line}")
+        if not config.run and (complaint := about_the_end(config.trainer)):
+            yield Finding("FAIL", "configuration", complaint)
         given = self.config_init["trainer"]["callbacks"]
         averaged = any(isinstance(own, EMA) for own in (given if isinstance(given, list) else [given]))
         if config.run or (config.model.init_from and not config.resume and not config.ckpt_path):
