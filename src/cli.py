@@ -262,8 +262,12 @@ def named_in(arguments: list[str]) -> argparse.Namespace:
 
 def about_the_end(trainer: Namespace) -> str | None:
     """What is wrong with when training is to end, if anything is."""
+    for name in ("max_epochs", "max_steps", "limit_train_batches"):
+        if trainer[name] == 0:
+            return f"trainer.{name} {trainer[name]} leaves nothing to train; raise it"
+    # Lightning would choose 1,000 epochs.
     if trainer.max_epochs is None and trainer.max_steps == -1 and not trainer.max_time:
-        return "trainer.max_epochs is missing; set it, or trainer.max_steps, or trainer.max_time"  # else 1,000 epochs
+        return "trainer.max_epochs is missing; set it, or trainer.max_steps, or trainer.max_time"
     return None
 
 

@@ -182,6 +182,9 @@ REFUSED = {
     "checkpoint interval": (["--trainer.checkpoint_every_n_steps=0"], "checkpoint_every_n_steps 0 must be"),
     "accelerator": (["--trainer.accelerator=abacus"], "abacus"),
     "no end": (["--trainer.max_epochs=null"], "trainer.max_epochs is missing"),
+    "no epochs": (["--trainer.max_epochs=0"], "trainer.max_epochs 0 leaves nothing to train"),
+    "no steps": (["--trainer.max_steps=0"], "trainer.max_steps 0 leaves nothing to train"),
+    "no batches": (["--trainer.limit_train_batches=0"], "trainer.limit_train_batches 0 leaves nothing to train"),
 }
 
 

@@ -376,13 +376,15 @@ def test_files_at_fault_are_a_finding(report: Report, tmp_path: Path) -> None:
         assert lines[-1].startswith("FAIL  configuration: ") and words in lines[-1]
 
 
-def test_a_recipe_that_fit_refuses_as_it_would_not_end(report: Report, tiny: list[str], tmp_path: Path) -> None:
+def test_a_recipe_that_fit_refuses_for_its_end(report: Report, tiny: list[str], tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("{model: {net: src.nets.SimpleCNN}, data: Shapes}")
     code, lines = report("--config=recipe.yaml")
     assert code == 1
     (failed,) = [line for line in lines if line.startswith("FAIL")]
     assert failed.startswith("FAIL  configuration: trainer.max_epochs is missing")
     assert report("--config=recipe.yaml", *tiny)[0] == 0
+    nothing = "FAIL  configuration: trainer.max_epochs 0 leaves nothing to train; raise it"
+    assert nothing in report(*tiny, "--trainer.max_epochs=0")[1]
 
 
 def test_a_command_line_at_fault_is_refused(fails: Fails, tiny: list[str], tmp_path: Path) -> None:
