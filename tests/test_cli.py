@@ -14,8 +14,9 @@ import yaml
 from lightning.pytorch.cli import LightningCLI
 
 from src.errors import UserError
+from tests.conftest import ROOT
 
-RECIPES = sorted(Path(__file__).parent.parent.glob("configs/**/*.yaml"))
+RECIPES = sorted(ROOT.glob("configs/**/*.yaml"))
 Run = Callable[..., None]
 Fails = Callable[..., str]
 

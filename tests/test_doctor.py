@@ -21,11 +21,10 @@ from src.data import ImageFolder
 from src.data.base import Missing
 from src.errors import UserError
 from src.finding import Finding
-from tests.conftest import TINY
+from tests.conftest import ROOT, TINY
 from tests.test_disk import unwritable
 from tests.toys import Linear, Squares, classifier, trainer
 
-ROOT = Path(__file__).parent.parent
 Run = Callable[..., None]
 Fails = Callable[..., str]
 

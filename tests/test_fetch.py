@@ -13,6 +13,7 @@ import src.data.fetch
 from src.data.archive import Archive
 from src.data.fetch import fetch
 from src.errors import UserError
+from tests.conftest import ROOT
 
 CONTENT = bytes(range(250)) * 400  # 100,000 bytes
 SIZE = len(CONTENT)
@@ -332,8 +333,7 @@ def test_processes_at_once_download_once(server: Server, target: Path) -> None:
     """
     archive = server.archive("slow_once")
     command = [sys.executable, "-c", script, str(target), archive.urls[0], MD5, str(SIZE)]
-    root = Path(__file__).parents[1]
-    processes = [subprocess.Popen(command, cwd=root, stderr=subprocess.DEVNULL) for _ in range(2)]
+    processes = [subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) for _ in range(2)]
     assert [process.wait(30) for process in processes] == [0, 0]
     assert_whole(target)
     assert server.asked == [("slow_once", None)]

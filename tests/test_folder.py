@@ -13,8 +13,8 @@ from PIL import Image
 
 from src.data import ImageFolder
 from src.errors import UserError
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).parent.parent
 Run = Callable[..., None]
 Fails = Callable[..., str]
 

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tomllib
 from importlib import metadata
-from pathlib import Path
 
 import pytest
 
@@ -14,8 +13,7 @@ from src.cli import CLI
 from src.examination import Examination
 from src.overview import SUBCOMMANDS, answer
 from src.parser import Parser
-
-ROOT = Path(__file__).parents[1]
+from tests.conftest import ROOT
 
 
 def help_of(monkeypatch: pytest.MonkeyPatch, kind: type[CLI], arguments: list[str]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 import torch
 
 from tests.conftest import ROOT, TINY
+from tests.processes import finish
 
 Outcome = tuple[dict, dict[str, torch.Tensor]]
 
@@ -20,20 +20,12 @@ def fit(directory: Path, *arguments: str) -> Outcome:
     """The results and the last weights of a fit in processes of its own."""
     # No dropout and no batch norm, so that nothing depends on the rank; batches of 24 do not divide the 102 training,
     # 25 validation and 41 test samples evenly among two, three or four.
-    command = [
-        *(sys.executable, "-m", "src", "fit", *TINY, "--data.test_size=41", "--data.train_size=127"),
+    finish(
+        *(argument for argument in TINY if argument != "--model.net.image_size=12"),
+        *("--data.test_size=41", "--data.train_size=127", "--data.augment+=ImageDataGenerator"),
         *("--model.net=tests.toys.Linear", "--model.net.num_classes=10", "--model.net.inputs=432"),
-        *(
-            "--trainer.max_epochs=20",
-            "--data.augment+=ImageDataGenerator",
-            f"--trainer.default_root_dir={directory}",
-            *arguments,
-        ),
-    ]
-    kept = [argument for argument in command if argument != "--model.net.image_size=12"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(kept, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+        *("--trainer.max_epochs=20", f"--trainer.default_root_dir={directory}", *arguments),
+    )
     results = json.loads((directory / "results.json").read_text())
     return results, torch.load(directory / "checkpoints/last.ckpt", weights_only=True)["state_dict"]
 

@@ -6,40 +6,20 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT, TINY
+from tests.conftest import TINY
+from tests.processes import start, wait_for_first_epoch
 
 FOREVER = [*TINY, "--trainer.max_epochs=10000", "--trainer.checkpoint_every_n_steps=1", "--trainer.strategy=ddp"]
 
 
-def start(processes: int, *arguments: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "src", "fit", *FOREVER, f"--trainer.devices={processes}", *arguments],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-
-
 def ranks(process: subprocess.Popen[str]) -> list[int]:
     """The process numbers, when training is under way; the first is rank 0."""
-    assert process.stdout
-    seen = []
-    for line in process.stdout:
-        seen.append(line)
-        if line.startswith("epoch "):
-            break
-    else:
-        raise AssertionError("".join(seen)[-3000:])
+    wait_for_first_epoch(process)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     by_rank = {
         int(found[1]): int(child)
@@ -53,8 +33,8 @@ def ranks(process: subprocess.Popen[str]) -> list[int]:
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the ranks in /proc")
 @pytest.mark.parametrize("processes, victim", [(2, 1), (3, 0)])
 def test_a_rank_that_dies_is_named_and_takes_the_others_down(processes: int, victim: int, tmp_path: Path) -> None:
-    directory = tmp_path / "run"
-    process = start(processes, f"--trainer.default_root_dir={directory}", "--data.batch_size=24")
+    directory, devices = tmp_path / "run", f"--trainer.devices={processes}"
+    process = start(*FOREVER, devices, f"--trainer.default_root_dir={directory}", "--data.batch_size=24")
     numbers = ranks(process)
     os.kill(numbers[victim], signal.SIGKILL)
     killed = time.monotonic()
@@ -67,7 +47,7 @@ def test_a_rank_that_dies_is_named_and_takes_the_others_down(processes: int, vic
     assert said or observed, output[-3000:]
     assert process.returncode in ((-signal.SIGKILL,) if victim == 0 else (1, -signal.SIGKILL)), output[-3000:]
 
-    once_more = start(processes, f"--resume={directory}")
+    once_more = start(*FOREVER, devices, f"--resume={directory}")
     again = ranks(once_more)
     os.kill(again[0], signal.SIGTERM)
     output, _ = once_more.communicate(timeout=60)
@@ -78,7 +58,7 @@ def test_a_rank_that_dies_is_named_and_takes_the_others_down(processes: int, vic
 def test_ranks_that_are_apart_in_time_stop_together(tmp_path: Path) -> None:
     directory = tmp_path / "run"
     late = "--trainer.callbacks+=tests.toys.LateRank"
-    process = start(2, f"--trainer.default_root_dir={directory}", late)
+    process = start(*FOREVER, "--trainer.devices=2", f"--trainer.default_root_dir={directory}", late)
     slow = ranks(process)[1]
     os.kill(slow, signal.SIGUSR1)
     output, _ = process.communicate(timeout=60)
