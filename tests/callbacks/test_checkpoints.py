@@ -29,6 +29,18 @@ class Recorder:
         self.saved.append((path.name, self.current_epoch))
 
 
+class Watched(Checkpoints):
+    """Notes the steps at which last.ckpt is due, and writes nothing."""
+
+    def __init__(self, directory: Path, **kwargs: Any) -> None:
+        super().__init__(directory, **kwargs)
+        self.steps: list[int] = []
+
+    def _save(self, trainer: Any, name: str) -> None:
+        if name == "last.ckpt":
+            self.steps.append(trainer.global_step)
+
+
 def validate(checkpoints: Checkpoints, *values: float, name: str = "val/acc") -> list[int]:
     """The epochs in which best.ckpt was written."""
     recorder: Any = Recorder()
@@ -65,17 +77,10 @@ def test_another_metric_is_no_reason_to_save(tmp_path: Path) -> None:
 
 
 def test_last_is_written_every_so_many_steps_and_at_the_end_of_epochs(tmp_path: Path) -> None:
-    steps: list[int] = []
-
-    class Watched(Checkpoints):
-        def _save(self, trainer: Any, name: str) -> None:
-            if name == "last.ckpt":
-                steps.append(trainer.global_step)
-
     # 24 samples in batches of 6: four steps an epoch; the fourth belongs to the epoch's end.
-    fitted = trainer(tmp_path, max_epochs=2, callbacks=Watched(tmp_path, every_n_steps=2))
-    fitted.fit(classifier(), datamodule=Squares(), test_after_fit=False)
-    assert steps == [2, 4, 6, 8]
+    watched = Watched(tmp_path, every_n_steps=2)
+    trainer(tmp_path, max_epochs=2, callbacks=watched).fit(classifier(), datamodule=Squares(), test_after_fit=False)
+    assert watched.steps == [2, 4, 6, 8]
 
 
 def test_both_load_as_plain_data(tmp_path: Path) -> None:
@@ -85,18 +90,12 @@ def test_both_load_as_plain_data(tmp_path: Path) -> None:
 
 
 def test_last_is_written_every_so_many_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    steps: list[int] = []
-
-    class Watched(Checkpoints):
-        def _save(self, trainer: Any, name: str) -> None:
-            if name == "last.ckpt":
-                steps.append(trainer.global_step)
-
-    fitted = trainer(tmp_path, max_epochs=2, callbacks=Watched(tmp_path, every_n_minutes=2))
+    watched = Watched(tmp_path, every_n_minutes=2)
+    fitted = trainer(tmp_path, max_epochs=2, callbacks=watched)
     # A step takes a minute; the fourth belongs to the epoch's end.
     monkeypatch.setattr(checkpoints, "time", SimpleNamespace(monotonic=lambda: 60.0 * fitted.global_step))
     fitted.fit(classifier(), datamodule=Squares(), test_after_fit=False)
-    assert steps == [2, 4, 6, 8]
+    assert watched.steps == [2, 4, 6, 8]
 
 
 @pytest.mark.parametrize("minutes", [0, -1.5, float("nan")])
