@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
 import yaml
 from jsonargparse import Namespace
 from lightning import LightningModule
@@ -221,6 +222,7 @@ class CLI(LightningCLI):
 def main(args: list[str] | None = None) -> None:
     """Runs the command line; what a user can mend ends with one paragraph and code 2."""
     _quieten()
+    torch.set_flush_denormal(True)  # see `Trainer`; here, since torch's threads take it over from who starts them
     arguments = sys.argv[1:] if args is None else list(args)
     try:
         if arguments[:1] == ["doctor"]:
