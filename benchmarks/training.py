@@ -1,11 +1,11 @@
 """Pictures a second of the notebooks' fits: `fit` with everything on, a plain PyTorch loop, and Keras 3.
 
-    python -m benchmarks.training --data_dir DIR [--keras_python PATH] [--precision 32-true]
+    python -m benchmarks.training --data_dir DIR [--keras_python PATH] [--precisions 32-true]
 
 `PATH` is a Python that has Keras 3 and its backends, for example of an environment made by
 `python3 -m venv keras && keras/bin/pip install keras scipy tensorflow-cpu jax torch`. Keras computes in float32, which
-is its default; `--precision` is that of `fit` and of the loop. Turns are epochs of `--steps` steps of 128 pictures,
-without validation on any side.
+is its default; `fit` and the loop in each of `--precisions`, side by side with it. Turns are epochs of `--steps` steps
+of 128 pictures, without validation on any side.
 """
 
 from __future__ import annotations
@@ -26,20 +26,21 @@ from benchmarks.turns import Side, measure, ratio
 from src.data import CIFAR10
 from src.trainer import native_precision
 
+PRECISIONS = tuple(dict.fromkeys((native_precision(), "32-true")))
 BACKENDS = ("tensorflow", "jax", "torch")
 
 
 def sides(recipe: str, folder: Path, arguments: argparse.Namespace) -> dict[str, Side]:
     """Every program that trains one recipe."""
-    directory = folder / f"run-{recipe}"
-    more = [f"--data.data_dir={arguments.data_dir}", f"--trainer.precision={arguments.precision}"]
+    more = [f"--data.data_dir={arguments.data_dir}"]
     if recipe == "003_second":
         more.append("--model.init_from=null")  # it begins with the weights of another run
-    loop = [sys.executable, "-m", "benchmarks.pytorch_side", recipe, arguments.data_dir, arguments.precision]
-    found = {
-        "fit": fit_side(f"configs/notebooks/{recipe}.yaml", directory, arguments.steps, *more),
-        "PyTorch": Side([*loop, str(arguments.steps)]),
-    }
+    found = {}
+    for precision in arguments.precisions:
+        directory, own = folder / f"run-{recipe}-{precision}", [*more, f"--trainer.precision={precision}"]
+        found[f"fit, {precision}"] = fit_side(f"configs/notebooks/{recipe}.yaml", directory, arguments.steps, *own)
+        loop = [sys.executable, "-m", "benchmarks.pytorch_side", recipe, arguments.data_dir, precision]
+        found[f"PyTorch, {precision}"] = Side([*loop, str(arguments.steps)])
     for backend in arguments.backends if arguments.keras_python else ():
         keras = [arguments.keras_python, "-m", "benchmarks.keras_side", recipe, str(folder / "cifar10.npz")]
         environ = {"KERAS_BACKEND": backend, "TF_CPP_MIN_LOG_LEVEL": "2"}
@@ -47,12 +48,18 @@ def sides(recipe: str, folder: Path, arguments: argparse.Namespace) -> dict[str,
     return found
 
 
-def row(recipe: str, seconds: dict[str, list[float]], steps: int) -> list[object]:
+def row(recipe: str, precision: str, seconds: dict[str, list[float]], steps: int) -> list[object]:
     """Pictures a second of each side, and how many times as fast `fit` is as the loop and as the fastest Keras."""
-    rates = {name: steps * BATCH / statistics.median(took) for name, took in seconds.items()}
-    ratios = {name: ratio(seconds["fit"], took) for name, took in seconds.items() if name != "fit"}
-    keras = [value for name, value in ratios.items() if name.startswith("Keras")]
-    return [recipe, *(f"{rate:,.0f}" for rate in rates.values()), ratios["PyTorch"], *([min(keras)] if keras else [])]
+    ours, loop = seconds[f"fit, {precision}"], seconds[f"PyTorch, {precision}"]
+    keras = [took for name, took in seconds.items() if name.startswith("Keras")]
+    rates = [f"{steps * BATCH / statistics.median(took):,.0f}" for took in (ours, loop, *keras)]
+    return [
+        recipe,
+        precision,
+        *rates,
+        ratio(ours, loop),
+        *([min(ratio(ours, took) for took in keras)] if keras else []),
+    ]
 
 
 def main() -> None:
@@ -61,17 +68,17 @@ def main() -> None:
     parser.add_argument("--data_dir", default="data", help="where CIFAR-10 lies")
     parser.add_argument("--keras_python", help="a Python that has keras; without it Keras is left out")
     parser.add_argument("--backends", nargs="+", default=BACKENDS, choices=BACKENDS)
-    parser.add_argument("--precision", default=native_precision(), choices=["bf16-mixed", "32-true"])
+    parser.add_argument("--precisions", nargs="+", default=PRECISIONS, choices=["bf16-mixed", "32-true"])
     parser.add_argument("--recipes", nargs="+", default=list(FITS), choices=list(FITS))
     parser.add_argument("--steps", type=int, default=300, help="of a turn")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clock", default="wall", choices=["wall", "processor"], help="processor: for busy machines")
-    parser.add_argument("--short", action="store_true", help="two recipes, three rounds of 60 steps")
+    parser.add_argument("--short", action="store_true", help="two recipes, three rounds of 40 steps")
     arguments = parser.parse_args()
     if arguments.short:
-        arguments.recipes, arguments.steps, arguments.rounds = SHORT, 60, 3
+        arguments.recipes, arguments.steps, arguments.rounds = SHORT, 40, 3
 
-    header = ["recipe", "fit", "PyTorch"]
+    header = ["recipe", "precision", "fit", "PyTorch"]
     versions: list[str] = []
     if arguments.keras_python:
         versions = installed(arguments.keras_python)
@@ -84,9 +91,10 @@ def main() -> None:
             np.savez(Path(folder) / "cifar10.npz", images=images_NHWC.numpy(), labels=labels_N.numpy())
         for recipe in arguments.recipes:
             seconds = measure(sides(recipe, Path(folder), arguments), arguments.rounds, clock=arguments.clock)
-            rows.append(row(recipe, seconds, arguments.steps))
-            print(*rows[-1], flush=True)
-    how = f"precision {arguments.precision}, {arguments.clock} clock"
+            for precision in arguments.precisions:
+                rows.append(row(recipe, precision, seconds, arguments.steps))
+                print(*rows[-1], flush=True)
+    how = f"Keras in float32, {arguments.clock} clock"
     print(f"\nPictures a second, {how}, {arguments.rounds} rounds of {arguments.steps} steps\n")
     print(table(header, rows))
     print(f"\n{conditions(*versions)}")
