@@ -7,6 +7,7 @@ from typing import Literal, get_args
 from torch import nn
 
 from src.nets.dropout import Dropout
+from src.nets.flatten import Flatten
 
 FourthConv = Literal["valid", "same", "strided"]
 
@@ -87,7 +88,7 @@ def _conv(inputs: int, outputs: int, padding: int = 1, stride: int = 1, pool: bo
 
 
 def _head(features: int, num_classes: int) -> list[nn.Module]:
-    return [nn.Flatten(), nn.Linear(features, 512), nn.ReLU(), Dropout(0.5), nn.Linear(512, num_classes)]
+    return [Flatten(), nn.Linear(features, 512), nn.ReLU(), Dropout(0.5), nn.Linear(512, num_classes)]
 
 
 def _features(side: int, channels: int, image_size: int) -> int:
