@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning
-import torch
 import yaml
 from jsonargparse import Namespace
 from lightning import LightningModule
@@ -23,7 +22,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from src import run
+from src import processor, run
 from src.classifier import Classifier
 from src.data import ImageData
 from src.data.disk import OF_THE_DISK
@@ -222,7 +221,7 @@ class CLI(LightningCLI):
 def main(args: list[str] | None = None) -> None:
     """Runs the command line; what a user can mend ends with one paragraph and code 2."""
     _quieten()
-    torch.set_flush_denormal(True)  # see `Trainer`; here, since torch's threads take it over from who starts them
+    processor.set_up()
     arguments = sys.argv[1:] if args is None else list(args)
     try:
         if arguments[:1] == ["doctor"]:

@@ -15,7 +15,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 import src.resume as resuming
 import src.run as runs
-from src import ranks
+from src import processor, ranks
 from src.callbacks.batch_norm import BatchNormShares
 from src.callbacks.checkpoints import Checkpoints, checkpoints_of
 from src.callbacks.confusion import ConfusionMatrix
@@ -108,10 +108,7 @@ class Trainer(lightning.Trainer):
             test_checkpoint: which weights are tested when training has ended, and taken of a run by `test`,
                 `validate` and `predict`. Without validation there is only the last.
         """
-        # Numbers below 1e-38 count as zero, as in TensorFlow. The mean square that RMSprop keeps of a weight without
-        # gradients falls by a tenth a step, so it gets there after 800 steps, and is far slower to compute with: in the
-        # notebooks' simple network it was 42 % of the weights by step 1,200, and a step took 45 ms instead of 28.
-        torch.set_flush_denormal(True)
+        processor.set_up()
         directory = Path(default_root_dir) if default_root_dir else runs.new("python")
         self.test_checkpoint = test_checkpoint
         self._own_logger = logger is None or logger is True

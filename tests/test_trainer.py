@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,7 +12,6 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 import src.trainer
 from src.callbacks.checkpoints import Checkpoints
 from src.trainer import Trainer, native_precision
-from tests.conftest import ROOT
 from tests.toys import Squares, classifier, trainer
 
 
@@ -142,24 +139,3 @@ def test_a_plateau_schedule_watches_what_it_was_told(tmp_path: Path) -> None:
     fitted = trainer(tmp_path, max_epochs=2)
     fitted.fit(model, datamodule=Squares(), test_after_fit=False)
     assert fitted.lr_scheduler_configs[0].monitor == "val/acc"
-
-
-def test_subnormal_numbers_count_as_zero(tmp_path: Path) -> None:
-    torch.set_flush_denormal(False)
-    assert torch.tensor(1e-39) * 1 > 0
-    trainer(tmp_path)
-    assert torch.tensor(1e-39) * 1 == 0
-
-
-@pytest.mark.slow
-def test_subnormal_numbers_count_as_zero_in_every_thread_of_the_command_line() -> None:
-    program = """
-import contextlib, torch
-from src.cli import main
-torch.set_num_threads(4)
-with contextlib.suppress(SystemExit):
-    main(["fit", "--config", "missing.yaml"])
-print((torch.full([2**22], 1e-39) * 1).count_nonzero().item())
-"""
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
-    assert done.stdout == "0\n", done.stderr
