@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from benchmarks.notebooks import BATCH, FITS, SHORT
 from benchmarks.steps import parts
 from benchmarks.table import conditions, table
-from src import augment
+from src import augment, processor
 from src.data import CIFAR10
 from src.nets.dropout import Dropout
+from src.nets.flatten import Flatten
 from src.rmsprop import RMSprop
 from src.trainer import native_precision
 
@@ -36,6 +37,7 @@ class Parts(NamedTuple):
     channels_last: bool = True
     pooled_before_relu: bool = True
     dropout_by_bytes: bool = True
+    flattened_gradients_channels_last: bool = True
     optimizer_in_pieces: bool = True
     grid_by_broadcasting: bool = True
     index_select: bool = True
@@ -55,9 +57,11 @@ def changed(net: nn.Module, with_parts: Parts) -> nn.Module:
     """The network with its usual parts."""
     assert isinstance(net, nn.Sequential)
     layers = list(net)
-    for i, layer in enumerate(layers):
+    for i, layer in enumerate(net):
         if isinstance(layer, Dropout) and not with_parts.dropout_by_bytes:
             layers[i] = nn.Dropout(layer.p)
+        if isinstance(layer, Flatten) and not with_parts.flattened_gradients_channels_last:
+            layers[i] = nn.Flatten()
         if isinstance(layer, nn.MaxPool2d) and not with_parts.pooled_before_relu:
             layers[i], layers[i + 1] = layers[i + 1], layer
     memory = torch.channels_last if with_parts.channels_last else torch.contiguous_format
@@ -130,6 +134,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10, help="of a turn")
     parser.add_argument("--rounds", type=int, default=15)
     arguments = parser.parse_args()
+    processor.set_up()
     CIFAR10(arguments.data_dir).prepare_data()
     rows = []
     for recipe in arguments.recipes:
