@@ -11,8 +11,11 @@ import torch
 
 from benchmarks.airbench import train_theirs
 from benchmarks.notebooks import FITS
+from benchmarks.parts import Parts, changed, usual_affine
+from benchmarks.speed94 import Program
 from benchmarks.table import conditions, table
 from benchmarks.turns import ROOT, Side, measure, ratio
+from src import augment
 from src.nets import DeepCNN, SimpleCNN
 
 SIDE = "from benchmarks.turns import Turns\nturns = Turns()\nprint('chatter')\nwhile True: turns.next()"
@@ -104,3 +107,43 @@ def test_without_a_gpu_airbench_says_so() -> None:
     assert done.returncode == 1
     assert done.stderr.strip().count("\n") == 0
     assert "no GPU" in done.stderr
+
+
+@pytest.mark.slow
+def test_a_program_runs_during_its_turns_alone(tmp_path: Path) -> None:
+    count = "import itertools, time\nfor i in itertools.count(): print(i, flush=True); time.sleep(0.01)"
+    program = Program([sys.executable, "-c", count], tmp_path / "lines.txt")
+    assert program.turn(2)
+    halted = program.output.read_text()
+    assert halted
+    subprocess.run(["sleep", "0.5"], check=True)
+    assert program.output.read_text() == halted
+    assert program.turn(1)
+    assert len(program.output.read_text()) > len(halted)
+    assert 2.9 < program.seconds < 30
+    program.stop()
+
+
+@pytest.mark.slow
+def test_a_program_that_fails_is_quoted(tmp_path: Path) -> None:
+    program = Program([sys.executable, "-c", "raise SystemExit('no keras here')"], tmp_path / "lines.txt")
+    with pytest.raises(RuntimeError, match="no keras here"):
+        program.turn(60)
+
+
+@pytest.mark.parametrize("fill", ["nearest", "reflect", "constant"])
+def test_the_usual_resampling_is_what_is_compared_with(fill: augment.Fill) -> None:
+    torch.manual_seed(0)
+    turned_B33 = augment.rotation(torch.rand(4)) @ augment.translation(4 * torch.rand(4), 3 * torch.rand(4))
+    images_BCHW, matrix_B33 = torch.rand(4, 3, 8, 8), turned_B33 @ augment.scaling(torch.rand(4) + 0.5, torch.ones(4))
+    expected_BCHW = augment.affine(images_BCHW, matrix_B33, fill)
+    torch.testing.assert_close(usual_affine(images_BCHW, matrix_B33, fill), expected_BCHW, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [DeepCNN, SimpleCNN])
+@pytest.mark.parametrize("part", Parts._fields)
+def test_a_network_without_a_part_computes_the_same(kind: type[torch.nn.Sequential], part: str) -> None:
+    torch.manual_seed(0)
+    net, images_BCHW = kind().eval(), torch.rand(2, 3, 32, 32)
+    other = changed(net, Parts()._replace(**{part: False})).eval()
+    torch.testing.assert_close(other(images_BCHW), net(images_BCHW))
