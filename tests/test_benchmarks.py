@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -43,6 +44,7 @@ def test_a_ratio_is_the_median_of_the_rounds_not_of_the_sides() -> None:
 def test_a_process_takes_turns_and_ends_with_whoever_measures() -> None:
     side = Side([sys.executable, "-c", SIDE])
     assert [0 <= side.turn() < 60 for _ in range(2)] == [True, True]
+    side.process.send_signal(signal.SIGCONT)
     side.process.communicate(timeout=60)  # closes its input
     assert side.process.returncode == 0
     side.stop()
