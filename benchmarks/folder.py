@@ -130,7 +130,7 @@ def fit(folder: Path, cache: Path, epochs: int) -> dict[str, float]:
         command = [
             *(sys.executable, "-m", "src", "fit", "--data=ImageFolder", f"--data.data_dir={folder}"),
             *(f"--data.cache_dir={cache}", "--data.image_size=32", f"--data.batch_size={BATCH}"),
-            *("--data.augment=[{class_path: src.augment.Flip}]", "--model.net=src.nets.SimpleCNN"),
+            *("--data.augment=[{class_path: src.data.augment.Flip}]", "--model.net=src.models.SimpleCNN"),
             *(f"--trainer.max_epochs={epochs}", f"--trainer.limit_train_batches={STEPS}"),
             *("--trainer.limit_val_batches=5", "--trainer.callbacks+=benchmarks.folder.Meter"),
             *("--trainer.enable_progress_bar=false", f"--trainer.default_root_dir={run}/run", "--test_after_fit=false"),

@@ -22,12 +22,12 @@ from torch import Tensor, nn
 from benchmarks.notebooks import BATCH, FITS, SHORT
 from benchmarks.steps import parts
 from benchmarks.table import conditions, table
-from src import augment, processor
 from src.data import CIFAR10
-from src.nets.dropout import Dropout
-from src.nets.flatten import Flatten
-from src.rmsprop import RMSprop
-from src.trainer import native_precision
+from src.data.augment import keras
+from src.data.augment.augmentation import Fill
+from src.models.dropout import Dropout
+from src.runtime import cpu
+from src.runtime.trainer import native_precision
 
 
 class Parts(NamedTuple):
@@ -37,14 +37,12 @@ class Parts(NamedTuple):
     channels_last: bool = True
     pooled_before_relu: bool = True
     dropout_by_bytes: bool = True
-    flattened_gradients_channels_last: bool = True
-    optimizer_in_pieces: bool = True
     grid_by_broadcasting: bool = True
     index_select: bool = True
 
 
-def usual_affine(images_BCHW: Tensor, matrix_B33: Tensor, fill: augment.Fill = "nearest", value: float = 0) -> Tensor:
-    """`augment.affine` by `F.affine_grid`; square pictures, value 0."""
+def usual_affine(images_BCHW: Tensor, matrix_B33: Tensor, fill: Fill = "nearest", value: float = 0) -> Tensor:
+    """`affine` by `F.affine_grid`; square pictures, value 0."""
     by_xy_B23 = matrix_B33[:, :2].flip(1)[:, :, [1, 0, 2]]
     half = images_BCHW.shape[-1] / 2
     theta_B23 = torch.cat([by_xy_B23[..., :2], by_xy_B23[..., 2:] / half], dim=-1)
@@ -60,8 +58,6 @@ def changed(net: nn.Module, with_parts: Parts) -> nn.Module:
     for i, layer in enumerate(net):
         if isinstance(layer, Dropout) and not with_parts.dropout_by_bytes:
             layers[i] = nn.Dropout(layer.p)
-        if isinstance(layer, Flatten) and not with_parts.flattened_gradients_channels_last:
-            layers[i] = nn.Flatten()
         if isinstance(layer, nn.MaxPool2d) and not with_parts.pooled_before_relu:
             layers[i], layers[i + 1] = layers[i + 1], layer
     memory = torch.channels_last if with_parts.channels_last else torch.contiguous_format
@@ -73,20 +69,18 @@ def steps(recipe: str, data_dir: str, with_parts: Parts) -> Iterator[None]:
     torch.manual_seed(0)
     model, data = parts(recipe, data_dir)
     data.setup("fit")
-    images_NHWC, labels_N = data.pictures("train")
+    images_NHWC, labels_N = data.image_set("train")
     net = changed(model.net, with_parts)
-    optimizer = (RMSprop if with_parts.optimizer_in_pieces else torch.optim.RMSprop)(
-        net.parameters(), lr=1e-3, alpha=0.9, eps=1e-7
-    )
+    optimizer = torch.optim.RMSprop(net.parameters(), lr=1e-3, alpha=0.9, eps=1e-7)
     while True:
         for batch_B in torch.randperm(len(labels_N)).split(BATCH):
             gathered_BHWC = images_NHWC.index_select(0, batch_B) if with_parts.index_select else images_NHWC[batch_B]
             images_BCHW = gathered_BHWC.permute(0, 3, 1, 2).float().div_(255)
-            affine = augment.affine
+            affine = keras.affine
             if not with_parts.grid_by_broadcasting:
-                augment.affine = usual_affine
+                keras.affine = usual_affine
             images_BCHW = data.augmented(images_BCHW, batch_B, 0)
-            augment.affine = affine
+            keras.affine = affine
             memory = torch.channels_last if with_parts.channels_last else torch.contiguous_format
             images_BCHW = images_BCHW.contiguous(memory_format=memory)
             with torch.autocast("cpu", torch.bfloat16, enabled=with_parts.bf16):
@@ -134,7 +128,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10, help="of a turn")
     parser.add_argument("--rounds", type=int, default=15)
     arguments = parser.parse_args()
-    processor.set_up()
+    cpu.configure()
     CIFAR10(arguments.data_dir).prepare_data()
     rows = []
     for recipe in arguments.recipes:

@@ -1,7 +1,7 @@
 """A plain PyTorch loop over pictures in memory, as a side that takes turns of an epoch.
 
 It has what makes a loop fast, the project's network with channels last included, and nothing besides: the pictures
-lie as normalised floats, nothing is measured, logged, checked or saved.
+lie as normalized floats, nothing is measured, logged, checked or saved.
 
     python -m benchmarks.pytorch_side RECIPE DATA_DIR PRECISION STEPS
 """
@@ -15,9 +15,9 @@ import torch.nn.functional as F
 
 from benchmarks.notebooks import BATCH, FITS
 from benchmarks.turns import Turns
-from src.augment import ImageDataGenerator, PreprocessingLayers
 from src.data import CIFAR10
-from src.nets import DeepCNN, SimpleCNN
+from src.data.augment import ImageDataGenerator, PreprocessingLayers
+from src.models import DeepCNN, SimpleCNN
 
 
 def main(recipe: str, data_dir: str, precision: str, steps: int) -> None:

@@ -26,17 +26,17 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from benchmarks.fit_side import FOREVER, EpochTurns
 from benchmarks.table import conditions, table
 from benchmarks.turns import Side, measure, ratio
-from src import nets
-from src.checkpoint import write
+from src import models
 from src.classifier import Classifier
 from src.data import CIFAR10
 from src.optim import Muon
-from src.trainer import Trainer, native_precision
+from src.runtime.checkpoint_file import write
+from src.runtime.trainer import Trainer, native_precision
 
 
 def train(kind: str, data_dir: str, steps: int, every: int) -> None:
     """Trains as one side until it is stopped."""
-    model = Classifier(nets.DeepCNN())
+    model = Classifier(models.DeepCNN())
     data = CIFAR10(data_dir, batch_size=128, val_fraction=0, normalize="unit")
     with tempfile.TemporaryDirectory() as folder:
         same: dict[str, Any] = {
@@ -111,8 +111,8 @@ def main() -> None:
     print(table(["training the deep network", "ms a step", "speed, of Lightning's own"], rows))
     times = 5 if arguments.short else 20
     saved = [
-        ["DeepCNN, RMSprop", *checkpoint_milliseconds(nets.DeepCNN(), torch.optim.RMSprop, times)],
-        ["SpeedNet, Muon", *checkpoint_milliseconds(nets.SpeedNet(), Muon, times)],
+        ["DeepCNN, RMSprop", *checkpoint_milliseconds(models.DeepCNN(), torch.optim.RMSprop, times)],
+        ["SpeedNet, Muon", *checkpoint_milliseconds(models.SpeedNet(), Muon, times)],
     ]
     print(f"\n{table(['a checkpoint of', 'size', 'takes'], saved)}")
     print(f"\n{arguments.rounds} rounds of {arguments.steps} steps, {arguments.clock} clock. {conditions()}")

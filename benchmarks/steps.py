@@ -25,11 +25,11 @@ from lightning.pytorch.profilers import SimpleProfiler
 
 from benchmarks.notebooks import FITS, SHORT
 from benchmarks.table import conditions, table
-from src.augment import ImageDataGenerator, PreprocessingLayers
 from src.classifier import Classifier
 from src.data import CIFAR10, Shapes
-from src.nets import DeepCNN, SimpleCNN
-from src.trainer import Trainer
+from src.data.augment import ImageDataGenerator, PreprocessingLayers
+from src.models import DeepCNN, SimpleCNN
+from src.runtime.trainer import Trainer
 
 INPUT = ("train_dataloader_next", "transfer_batch_to_device", "on_after_batch_transfer")
 WARM_UP = 10  # steps
@@ -107,7 +107,7 @@ def validation(recipe: str, data_dir: str, rounds: int) -> list[object]:
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(default_root_dir=folder, logger=False, enable_progress_bar=False)
         trainer.validate(model, datamodule=data, verbose=False)
-        images_NHWC = data.pictures("train").images_NHWC[data.val_indices]
+        images_NHWC = data.image_set("train").images_NHWC[data.val_indices]
         images_NCHW = images_NHWC.permute(0, 3, 1, 2).to(model.device).float().div_(255)
 
         def ours() -> None:

@@ -7,7 +7,7 @@ from datetime import date
 from importlib import metadata
 from pathlib import Path
 
-from src import manifest
+from src.runtime import manifest
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -23,10 +23,8 @@ from torchmetrics.classification import (
     MulticlassF1Score,
 )
 
-from src.checkpoint import check_same_network, read
 from src.errors import UserError
-from src.rmsprop import RMSprop
-from src.schedule import WarmupDecay
+from src.optim.warmup_decay import WarmupDecay
 
 
 class LabelledBatch(Protocol):
@@ -34,7 +32,7 @@ class LabelledBatch(Protocol):
 
     @property
     def images_BCHW(self) -> Tensor:
-        """Float, normalised."""
+        """Float, normalized."""
         ...
 
     @property
@@ -63,7 +61,7 @@ class Classifier(LightningModule):
     def __init__(
         self,
         net: nn.Module,
-        optimizer: OptimizerCallable = lambda params: RMSprop(params, lr=1e-3, alpha=0.9, eps=1e-7),
+        optimizer: OptimizerCallable = lambda params: torch.optim.RMSprop(params, lr=1e-3, alpha=0.9, eps=1e-7),
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_interval: Literal["step", "epoch"] = "step",
         label_smoothing: float = 0.0,
@@ -74,7 +72,7 @@ class Classifier(LightningModule):
         """
         Args:
             net: any module that takes pictures (B, C, H, W) and gives logits (B, K), by class path:
-                `src.nets.DeepCNN`, `torchvision.models.resnet18`, your own.
+                `src.models.DeepCNN`, `torchvision.models.resnet18`, your own.
             optimizer: by class path, without its parameters. The default is Keras's RMSprop.
             lr_scheduler: by class path, without its optimizer; none keeps the learning rate.
             lr_interval: whether the schedule moves on with each `step` or `epoch`.
@@ -111,17 +109,10 @@ class Classifier(LightningModule):
         self.class_acc = MulticlassAccuracy(num_classes, average="none")
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Logits (B, K) of normalised pictures."""
+        """Logits (B, K) of normalized pictures."""
         return self.net(images_BCHW.to(self.dtype))  # pyright: ignore[reportArgumentType]
 
     # Lightning's hooks
-
-    def setup(self, stage: str) -> None:
-        """Loads the first weights."""
-        if stage == "fit" and self.init_from and self.trainer.ckpt_path is None:
-            saved = read(self.init_from)["state_dict"]
-            check_same_network(self.state_dict(), saved, f"init_from {self.init_from}")
-            self.load_state_dict(saved)
 
     def configure_optimizers(self) -> Any:
         """The configured optimizer and schedule."""
@@ -158,7 +149,7 @@ class Classifier(LightningModule):
             if isinstance(scheduler, LRScheduler):
                 scheduler.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]  # pyright: ignore
         if isinstance(scheduler, WarmupDecay):
-            scheduler.stretch(self._schedule_length())
+            scheduler.set_total_steps(self._schedule_length())
 
     def _schedule_length(self) -> int:
         """How often the schedule will be stepped."""
@@ -225,7 +216,6 @@ class Classifier(LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Tells the difference, before Lightning loads the weights of another network."""
-        check_same_network(self.state_dict(), checkpoint["state_dict"], "the checkpoint")
         if "train_metrics" in checkpoint and self.trainer.state.fn == "fit":
             self._restore_counts(checkpoint["train_metrics"])
         saved = checkpoint.get("config")

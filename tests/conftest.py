@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from src.cli import main
+from src.cli.main import main
 
 ROOT = Path(__file__).parent.parent
 
@@ -20,7 +20,7 @@ torch.set_num_threads(1)
 TINY = [
     *("--data=Shapes", "--data.train_size=120", "--data.test_size=40", "--data.image_size=12"),
     *("--data.val_fraction=0.2", "--data.batch_size=24", "--data.split=stratified"),
-    *("--model.net=src.nets.SimpleCNN", "--model.net.image_size=12"),
+    *("--model.net=src.models.SimpleCNN", "--model.net.image_size=12"),
     *("--trainer.max_epochs=1", "--trainer.precision=32-true", "--trainer.accelerator=cpu"),
     "--trainer.enable_progress_bar=false",
 ]

@@ -16,8 +16,9 @@ from benchmarks.parts import Parts, changed, usual_affine
 from benchmarks.speed94 import Program
 from benchmarks.table import conditions, table
 from benchmarks.turns import ROOT, Side, measure, ratio
-from src import augment
-from src.nets import DeepCNN, SimpleCNN
+from src.data.augment.affine import affine, rotation, scaling, translation
+from src.data.augment.augmentation import Fill
+from src.models import DeepCNN, SimpleCNN
 
 SIDE = "from benchmarks.turns import Turns\nturns = Turns()\nprint('chatter')\nwhile True: turns.next()"
 
@@ -134,11 +135,11 @@ def test_a_program_that_fails_is_quoted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fill", ["nearest", "reflect", "constant"])
-def test_the_usual_resampling_is_what_is_compared_with(fill: augment.Fill) -> None:
+def test_the_usual_resampling_is_what_is_compared_with(fill: Fill) -> None:
     torch.manual_seed(0)
-    turned_B33 = augment.rotation(torch.rand(4)) @ augment.translation(4 * torch.rand(4), 3 * torch.rand(4))
-    images_BCHW, matrix_B33 = torch.rand(4, 3, 8, 8), turned_B33 @ augment.scaling(torch.rand(4) + 0.5, torch.ones(4))
-    expected_BCHW = augment.affine(images_BCHW, matrix_B33, fill)
+    turned_B33 = rotation(torch.rand(4)) @ translation(4 * torch.rand(4), 3 * torch.rand(4))
+    images_BCHW, matrix_B33 = torch.rand(4, 3, 8, 8), turned_B33 @ scaling(torch.rand(4) + 0.5, torch.ones(4))
+    expected_BCHW = affine(images_BCHW, matrix_B33, fill)
     torch.testing.assert_close(usual_affine(images_BCHW, matrix_B33, fill), expected_BCHW, rtol=0, atol=1e-5)
 
 

@@ -14,7 +14,7 @@ from torch import nn
 from src.classifier import Classifier
 from src.data import Batch
 from src.errors import UserError
-from src.schedule import WarmupDecay
+from src.optim.warmup_decay import WarmupDecay
 from tests.toys import Linear, Squares, classifier, trainer
 
 
@@ -92,8 +92,8 @@ def test_a_schedule_lasts_as_long_as_training(interval: Any, last: float, tmp_pa
 def test_test_metrics_are_those_of_the_predictions(tmp_path: Path) -> None:
     model, data = classifier(), Squares(size=32)
     (result,) = trainer(tmp_path).test(model, datamodule=data)
-    pictures = data.pictures("test")
-    images_BCHW = data.normalised(pictures.images_NHWC.permute(0, 3, 1, 2).float() / 255)
+    pictures = data.image_set("test")
+    images_BCHW = data.normalized(pictures.images_NHWC.permute(0, 3, 1, 2).float() / 255)
     logits_BK = model(images_BCHW)
     right_B = logits_BK.argmax(1) == pictures.labels_N
     assert result["test/acc"] == pytest.approx(right_B.float().mean().item())

@@ -42,7 +42,7 @@ def test_each_stream_has_a_number_of_its_own():
         "ORDER": 2,
         "AUGMENT": 3,
         "STEP": 4,
-        "PICTURES": 5,
+        "IMAGES": 5,
     }
 
 

@@ -13,11 +13,11 @@ from lightning import Callback, LightningModule
 from torch import Tensor, nn
 
 from src.classifier import Classifier
-from src.data import ImageData, Pictures
-from src.trainer import Trainer
+from src.data import ImageDataModule, ImageSet
+from src.runtime.trainer import Trainer
 
 
-class Squares(ImageData):
+class Squares(ImageDataModule):
     """Pictures of 4 x 4 pixels in three classes: one of the three channels is bright."""
 
     classes = ("red", "green", "blue")
@@ -28,12 +28,12 @@ class Squares(ImageData):
         super().__init__(**{"batch_size": 6, "val_fraction": 0.2, **kwargs})
         self.size = size
 
-    def read(self, part: str) -> Pictures:
+    def read(self, part: str) -> ImageSet:
         labels_N = torch.arange(self.size) % 3
         noise_NHWC = torch.rand(self.size, 4, 4, 3, generator=torch.Generator().manual_seed(len(part)))
         bright_NC = nn.functional.one_hot(labels_N, 3)
         images_NHWC = 120 * noise_NHWC + 100 * bright_NC[:, None, None, :]
-        return Pictures(images_NHWC.to(torch.uint8), labels_N)
+        return ImageSet(images_NHWC.to(torch.uint8), labels_N)
 
 
 class Linear(nn.Module):

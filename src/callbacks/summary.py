@@ -22,7 +22,7 @@ class Summary(Callback):
         net = getattr(pl_module, "net", None)
         if data is None or not isinstance(net, nn.Module):
             return
-        height, width, channels = data.pictures("train").images_NHWC.shape[1:]
+        height, width, channels = data.image_set("train").images_NHWC.shape[1:]
         example_1CHW = torch.zeros(1, channels, height, width, device=pl_module.device).to(pl_module.dtype)
         rows = layers(net, example_1CHW, data.num_classes)
         if not trainer.is_global_zero:

@@ -1,8 +1,9 @@
-"""Data sets as LightningDataModules."""
+"""Datasets as LightningDataModules."""
 
-from src.data.base import Batch, ImageData, Pictures
+from src.data.batch import Batch, ImageSet
 from src.data.cifar10 import CIFAR10
-from src.data.folder import ImageFolder
+from src.data.datamodule import ImageDataModule
+from src.data.image_folder import ImageFolder
 from src.data.shapes import Shapes
 
-__all__ = ["CIFAR10", "Batch", "ImageData", "ImageFolder", "Pictures", "Shapes"]
+__all__ = ["CIFAR10", "Batch", "ImageDataModule", "ImageFolder", "ImageSet", "Shapes"]

@@ -1,4 +1,4 @@
-"""CIFAR-10 (Krizhevsky 2009): 60,000 colour pictures of 32 x 32 pixels in ten classes."""
+"""CIFAR-10 (Krizhevsky 2009): 60,000 color pictures of 32 x 32 pixels in ten classes."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torchvision import datasets
 
-from src.data import decoded
-from src.data.archive import Archive, check, unpack
-from src.data.base import ImageData, Missing, Part, Pictures
-from src.data.fetch import fetch
+from src.data.batch import ImageSet
+from src.data.datamodule import ImageDataModule, Preparation, Subset
+from src.data.storage import decoded
+from src.data.storage.archive import Archive, check, unpack
+from src.data.storage.download import fetch
 from src.errors import UserError
 
 # The first two hold byte-identical copies. The author's own has been slow to unreachable since 2026-06
@@ -27,7 +28,7 @@ URLS = (
 )
 
 
-class CIFAR10(ImageData):
+class CIFAR10(ImageDataModule):
     """CIFAR-10: 50,000 training and 10,000 test pictures of 32 x 32 pixels, as many of each of ten classes.
 
     Fetched (170 MB) where it is missing. Every file's checksum is compared before it is read. It is decoded once, and
@@ -57,7 +58,7 @@ class CIFAR10(ImageData):
                 `cifar-10-python.tar.gz` in it, or one of these two itself. Not written to if they are there.
             urls: addresses of the archive, tried in this order.
             cache_dir: where decoded pictures are kept (184 MB), if that can be written to; none keeps none.
-            **kwargs: see ImageData.
+            **kwargs: see ImageDataModule.
 
         Raises:
             ValueError: if there is no address, or one that is not http or https.
@@ -87,7 +88,7 @@ class CIFAR10(ImageData):
         if missing := [path.name for path, _ in self._files(folder) if not path.is_file()]:
             raise UserError(f"{folder} lacks {', '.join(missing)}. {self._anew(folder)}")
 
-    def missing(self) -> Missing | None:
+    def pending_preparation(self) -> Preparation | None:
         """What of the data has to be fetched or unpacked.
 
         Raises:
@@ -99,12 +100,12 @@ class CIFAR10(ImageData):
             return None
         if archive.is_file():
             check(archive, self.source.tgz_md5, f"Move {archive} away to have it fetched anew.")
-            return Missing(f"unpack {archive}", folder.parent, self.unpacked_bytes)
+            return Preparation(f"unpack {archive}", folder.parent, self.unpacked_bytes)
         hosts = ", ".join(urlsplit(url).netloc for url in self.urls)
         work = f"fetch {archive.name} ({self.archive_bytes / 1e6:.0f} MB) from the first that serves it of {hosts}"
-        return Missing(f"{work}, into {folder.parent}", folder.parent, self.archive_bytes + self.unpacked_bytes)
+        return Preparation(f"{work}, into {folder.parent}", folder.parent, self.archive_bytes + self.unpacked_bytes)
 
-    def read(self, part: Part) -> Pictures:
+    def read(self, part: Subset) -> ImageSet:
         """Decodes one part, or takes it from the cache.
 
         Raises:
@@ -116,30 +117,30 @@ class CIFAR10(ImageData):
                 return self._decode(folder, part)
             path, key = self._kept(part), self._key(folder, part)
             if found := decoded.load(path, (32, 32, 3), key):
-                return Pictures(*found)
+                return ImageSet(*found)
             pictures = self._decode(folder, part)
         except (OSError, RuntimeError):
             self._diagnose(folder)
             raise
-        if self.may_write:
+        if self.cache_writable:
             with contextlib.suppress(OSError):  # a full or read-only disk: then it is decoded at each start
                 decoded.save(path, *pictures, key)
         return pictures
 
-    def _decode(self, folder: Path, part: Part) -> Pictures:
+    def _decode(self, folder: Path, part: Subset) -> ImageSet:
         # The files are pickles, and unpickling runs what they say. What makes that safe is that torchvision compares
         # checksums first, and that these are the published files' own.
         source = self._reader(part)(folder, train=part == "train")
         # torchvision's array is a view of (N, C, H, W) memory; gathered from that, batches would not be
         # channels last.
         images_NHWC = torch.from_numpy(np.ascontiguousarray(source.data))
-        return Pictures(images_NHWC, torch.tensor(source.targets))
+        return ImageSet(images_NHWC, torch.tensor(source.targets))
 
-    def _kept(self, part: Part) -> Path:
+    def _kept(self, part: Subset) -> Path:
         assert self.cache_dir is not None
         return Path(self.cache_dir).expanduser() / f"{self.source.base_folder}-{part}.u8"
 
-    def _key(self, folder: Path, part: Part) -> bytes:
+    def _key(self, folder: Path, part: Subset) -> bytes:
         """Another one as soon as a file that is read for this part was changed. Copies and unpacked archives keep
         the time of the last change, and so the key."""
         files = self._files(folder)[0 if part == "train" else len(self.source.train_list) :]
@@ -147,7 +148,7 @@ class CIFAR10(ImageData):
         said = [(md5, stat.st_size, stat.st_mtime_ns) for (_, md5), stat in zip(files, stats, strict=True)]
         return repr(said).encode()
 
-    def _reader(self, part: Part) -> type[datasets.CIFAR10]:
+    def _reader(self, part: Subset) -> type[datasets.CIFAR10]:
         # The folder may have any name, so it is torchvision's root itself. Reading training data checks the
         # test file too, lest that turn out broken when training is over; testing needs the test file alone.
         ours: dict[str, Any] = {"base_folder": ""} | ({"train_list": []} if part == "test" else {})

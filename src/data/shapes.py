@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from src import rng
-from src.augment import between
-from src.data.base import ImageData, Part, Pictures
+from src.data.batch import ImageSet
+from src.data.datamodule import ImageDataModule, Subset
 
 # The figures: x to the right and y up, in units of the figure's radius. Each is the same class however it is
 # turned or mirrored.
@@ -82,7 +82,7 @@ def hourglass(x: Tensor, y: Tensor) -> Tensor:
     return torch.maximum((x.abs() - y.abs()) / math.sqrt(2) - 0.08, y.abs() - 0.78)
 
 
-FIGURES = (disc, ring, square, triangle, star, cross, crescent, heart, pill, hourglass)
+SHAPES = (disc, ring, square, triangle, star, cross, crescent, heart, pill, hourglass)
 
 
 # The drawing
@@ -91,14 +91,14 @@ FIGURES = (disc, ring, square, triangle, star, cross, crescent, heart, pill, hou
 def coverage(labels_B: Tensor, u_B5: Tensor, size: int) -> Tensor:
     """The share of each pixel that the figure covers, (B, H, W); at random place, size and angle."""
     right_B11, up_B11, radius_B11, turn_B11, mirror_B11 = u_B5[:, :, None, None].unbind(1)
-    radius_B11 = between(radius_B11, 0.7, 0.9)
-    x_BHW = (_along(torch.zeros_like(turn_B11), size) - between(right_B11, -0.1, 0.1)) / radius_B11
-    y_BHW = (_along(torch.full_like(turn_B11, 0.25), size) - between(up_B11, -0.1, 0.1)) / radius_B11
+    radius_B11 = rng.between(radius_B11, 0.7, 0.9)
+    x_BHW = (_along(torch.zeros_like(turn_B11), size) - rng.between(right_B11, -0.1, 0.1)) / radius_B11
+    y_BHW = (_along(torch.full_like(turn_B11, 0.25), size) - rng.between(up_B11, -0.1, 0.1)) / radius_B11
     cos_B11, sin_B11 = (2 * math.pi * turn_B11).cos(), (2 * math.pi * turn_B11).sin()
     x_BHW, y_BHW = x_BHW * cos_B11 + y_BHW * sin_B11, y_BHW * cos_B11 - x_BHW * sin_B11
     x_BHW = torch.where(mirror_B11 < 0.5, x_BHW, -x_BHW)
     distance_BHW = torch.empty_like(x_BHW)
-    for label, figure in enumerate(FIGURES):
+    for label, figure in enumerate(SHAPES):
         chosen_B = labels_B == label
         distance_BHW[chosen_B] = figure(x_BHW[chosen_B], y_BHW[chosen_B])
     pixels_BHW = distance_BHW * radius_B11 * size / 2
@@ -109,21 +109,21 @@ def ground(light_B: Tensor, u_B6: Tensor, size: int) -> Tensor:
     """Waves over a ramp from one hue to another, (B, H, W, C)."""
     hue_B, other_hue_B, turn_B, wave_turn_B, frequency_B, phase_B = u_B6.unbind(1)
     ramp_BHW = (0.5 + 0.5 * _along(turn_B[:, None, None], size)).clamp(0, 1)
-    cycles_BHW = between(frequency_B, 1, 3)[:, None, None] * _along(wave_turn_B[:, None, None], size)
+    cycles_BHW = rng.between(frequency_B, 1, 3)[:, None, None] * _along(wave_turn_B[:, None, None], size)
     wave_BHW = (2 * math.pi * (cycles_BHW + phase_B[:, None, None])).sin()
-    ramp_BHWC = torch.lerp(colour(light_B, hue_B), colour(light_B, other_hue_B), ramp_BHW[..., None])
+    ramp_BHWC = torch.lerp(color(light_B, hue_B), color(light_B, other_hue_B), ramp_BHW[..., None])
     return ramp_BHWC + 0.06 * wave_BHW[..., None]
 
 
-def colour(light_B: Tensor, hue_B: Tensor) -> Tensor:
+def color(light_B: Tensor, hue_B: Tensor) -> Tensor:
     """RGB in [0, 1], (B, 1, 1, 3), their mean 0.2 to 0.8 for a light of 0 to 1, whatever the hue."""
     thirds_3 = torch.arange(3, device=hue_B.device) / 3
-    rgb_B3 = between(light_B, 0.2, 0.8)[:, None] + 0.2 * (2 * math.pi * (hue_B[:, None] + thirds_3)).cos()
+    rgb_B3 = rng.between(light_B, 0.2, 0.8)[:, None] + 0.2 * (2 * math.pi * (hue_B[:, None] + thirds_3)).cos()
     return rgb_B3[:, None, None]
 
 
 def draw(labels_B: Tensor, u_B14: Tensor, grain_BHW: Tensor) -> Tensor:
-    """Pictures, uint8 (B, H, W, C).
+    """ImageSet, uint8 (B, H, W, C).
 
     Args:
         labels_B: which figure.
@@ -134,7 +134,7 @@ def draw(labels_B: Tensor, u_B14: Tensor, grain_BHW: Tensor) -> Tensor:
     light_B, contrast_B, hue_B = u_B14[:, :3].unbind(1)
     # Going round from 1 to 0 keeps figure and ground at least 0.4 apart and gives both the same distribution,
     # so that half of the figures are the darker and a linear model has nothing to add up.
-    figure_B11C = colour((light_B + between(contrast_B, 0.4, 0.6)) % 1, hue_B)
+    figure_B11C = color((light_B + rng.between(contrast_B, 0.4, 0.6)) % 1, hue_B)
     covered_BHW1 = coverage(labels_B, u_B14[:, 3:8], size)[..., None]
     images_BHWC = torch.lerp(ground(light_B, u_B14[:, 8:], size), figure_B11C, covered_BHW1)
     images_BHWC += 0.1 * (grain_BHW[..., None] - 0.5)
@@ -142,19 +142,19 @@ def draw(labels_B: Tensor, u_B14: Tensor, grain_BHW: Tensor) -> Tensor:
 
 
 def _along(turn_B11: Tensor, size: int) -> Tensor:
-    """How far each pixel lies from the centre in one direction; 0 is to the right, 0.25 up."""
+    """How far each pixel lies from the center in one direction; 0 is to the right, 0.25 up."""
     steps_S = (torch.arange(size, device=turn_B11.device) + 0.5) * 2 / size - 1
     angle_B11 = 2 * math.pi * turn_B11
     return angle_B11.cos() * steps_S - angle_B11.sin() * steps_S[:, None]
 
 
-class Shapes(ImageData):
-    """Ten classes of figures, random in colour, place, size, angle and ground, drawn in about a second.
+class Shapes(ImageDataModule):
+    """Ten classes of figures, random in color, place, size, angle and ground, drawn in about a second.
 
     Measured: softmax regression on the pixels 0.23 test accuracy, `SimpleCNN` 0.99 after 8 epochs.
     """
 
-    classes = tuple(figure.__name__ for figure in FIGURES)
+    classes = tuple(figure.__name__ for figure in SHAPES)
     mean = (0.5014, 0.4999, 0.5011)
     std = (0.2146, 0.2143, 0.2139)
 
@@ -163,7 +163,7 @@ class Shapes(ImageData):
         train_size: int = 10000,
         test_size: int = 2000,
         image_size: int = 32,
-        picture_seed: int = 0,
+        image_seed: int = 0,
         **kwargs: Any,
     ) -> None:
         """
@@ -172,7 +172,7 @@ class Shapes(ImageData):
                 every size.
             test_size: pictures in the test set.
             image_size: height and width of the pictures in pixels, at least 8.
-            picture_seed: of what is drawn; apart from the run's seed, so that runs with other seeds compare.
+            image_seed: of what is drawn; apart from the run's seed, so that runs with other seeds compare.
 
         Raises:
             ValueError: if a size is too small.
@@ -184,13 +184,13 @@ class Shapes(ImageData):
         self.train_size = train_size
         self.test_size = test_size
         self.image_size = image_size
-        self.picture_seed = picture_seed
+        self.image_seed = image_seed
 
-    def read(self, part: Part) -> Pictures:
-        """Draws one part of the data set; picture i depends on `picture_seed`, the part and i alone."""
+    def read(self, part: Subset) -> ImageSet:
+        """Draws one part of the data set; picture i depends on `image_seed`, the part and i alone."""
         size = self.image_size
-        place = (self.picture_seed, rng.Stream.PICTURES, ("train", "test").index(part))
-        labels_N = torch.arange(self.train_size if part == "train" else self.test_size) % len(FIGURES)
+        place = (self.image_seed, rng.Stream.IMAGES, ("train", "test").index(part))
+        labels_N = torch.arange(self.train_size if part == "train" else self.test_size) % len(SHAPES)
         u_N14 = rng.uniforms(len(labels_N), 14, *place)
         # Half a million pixels at once, about 50 MB of floats.
         chunk = max(1, 2**19 // size**2)
@@ -199,7 +199,7 @@ class Shapes(ImageData):
             here = slice(number * chunk, (number + 1) * chunk)
             grain_BHW = rng.uniforms(len(images_BHWC), size**2, *place, number).view(-1, size, size)
             images_BHWC.copy_(draw(labels_N[here], u_N14[here], grain_BHW))
-        return Pictures(images_NHWC, labels_N)
+        return ImageSet(images_NHWC, labels_N)
 
 
 def _check_least(name: str, value: int, least: int, advice: str) -> None:

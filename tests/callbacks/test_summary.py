@@ -10,7 +10,7 @@ from torch import nn
 
 from src.callbacks.summary import as_table, layers
 from src.errors import UserError
-from src.nets import DeepCNN, SpeedNet, Views
+from src.models import DeepCNN, SpeedNet, TestTimeAugmentation
 from tests.toys import Squares, classifier, trainer
 
 
@@ -22,7 +22,7 @@ def test_every_layer_with_its_output_and_its_parameters() -> None:
 
 
 def test_a_wrapper_shows_the_layers_inside_once() -> None:
-    rows = layers(Views(SpeedNet(widths=(24, 24, 24))), torch.zeros(1, 3, 32, 32), 10)
+    rows = layers(TestTimeAugmentation(SpeedNet(widths=(24, 24, 24))), torch.zeros(1, 3, 32, 32), 10)
     assert len(rows) > 3
     assert len({name for name, *_ in rows}) == len(rows)
 

@@ -10,7 +10,7 @@ from lightning.pytorch.loggers import CSVLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from src.callbacks.tensorboard import writer
-from src.schedule import WarmupDecay
+from src.optim.warmup_decay import WarmupDecay
 from tests.toys import Squares, classifier, trainer
 
 

@@ -1,0 +1,17 @@
+"""Augmentation of whole batches on their device: one family of operations per file."""
+
+from src.data.augment.augmentation import Augmentation
+from src.data.augment.cutout import Cutout
+from src.data.augment.flip import AlternatingFlip, Flip
+from src.data.augment.keras import ImageDataGenerator, PreprocessingLayers
+from src.data.augment.shift import Shift
+
+__all__ = [
+    "AlternatingFlip",
+    "Augmentation",
+    "Cutout",
+    "Flip",
+    "ImageDataGenerator",
+    "PreprocessingLayers",
+    "Shift",
+]

@@ -1,0 +1,54 @@
+"""Cutout (DeVries and Taylor 2017, arXiv 1708.04552).
+
+Shapes: B images, C channels, H rows, W columns, K random numbers per image.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from src.data.augment.augmentation import Augmentation, within
+
+
+def cutout(images_BCHW: Tensor, row_B: Tensor, column_B: Tensor, size: int, value: float = 0.0) -> Tensor:
+    """Fills a square in each image with one value.
+
+    Args:
+        images_BCHW: images.
+        row_B: top row of the square, int64; what is outside the image is clipped.
+        column_B: left column of the square, int64.
+        size: side of the square in pixels.
+        value: of the filled pixels.
+    """
+    height, width = images_BCHW.shape[-2:]
+    device = images_BCHW.device
+    from_top_BH = torch.arange(height, device=device) - row_B[:, None]
+    from_left_BW = torch.arange(width, device=device) - column_B[:, None]
+    rows_BH = (from_top_BH >= 0) & (from_top_BH < size)
+    columns_BW = (from_left_BW >= 0) & (from_left_BW < size)
+    hole_B1HW = (rows_BH[:, :, None] & columns_BW[:, None, :]).unsqueeze(1)
+    return images_BCHW.masked_fill(hole_B1HW, value)
+
+
+class Cutout(Augmentation):
+    """Fills a random square of each image (DeVries and Taylor 2017, arXiv 1708.04552)."""
+
+    num_uniforms = 2
+
+    def __init__(self, size: int = 8, value: float = 0.5) -> None:
+        """
+        Args:
+            size: side of the square in pixels; its center is uniform over the pixels of the image.
+            value: gray value of the square, 0 (black) to 1 (white).
+        """
+        self.size = int(within("size", size, 1, math.inf))
+        self.value = within("value", value, 0, 1)
+
+    def __call__(self, images_BCHW: Tensor, uniform_BK: Tensor, epoch: int) -> Tensor:
+        height, width = images_BCHW.shape[-2:]
+        row_B = (uniform_BK[:, 0] * height).long() - self.size // 2
+        column_B = (uniform_BK[:, 1] * width).long() - self.size // 2
+        return cutout(images_BCHW, row_B, column_B, self.size, self.value)

@@ -1,0 +1,305 @@
+"""The command line from outside: what it writes, what it says, and what it refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from lightning.pytorch.cli import LightningCLI
+
+from src.errors import UserError
+from tests.conftest import ROOT
+
+RECIPES = sorted(ROOT.glob("configs/**/*.yaml"))
+Run = Callable[..., None]
+Fails = Callable[..., str]
+
+
+def weights(directory: str, name: str = "last.ckpt") -> dict[str, torch.Tensor]:
+    return torch.load(Path(directory) / "checkpoints" / name, weights_only=True)["state_dict"]
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+# What a run is
+
+
+def test_a_fit_leaves_a_run_directory(cli: Run, tiny: list[str], tmp_path: Path) -> None:
+    cli("fit", *tiny, "--trainer.default_root_dir=logs/a/b")
+    names = {path.name.split(".tfevents")[0] for path in (tmp_path / "logs/a/b").iterdir()}
+    files = {"config.yaml", "manifest.json", "results.json", "checkpoints", "events.out", "preview.png"}
+    assert files <= names
+    assert {path.name for path in (tmp_path / "logs/a/b/checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
+
+
+def test_a_run_without_a_name_is_called_by_recipe_and_time(cli: Run, tiny: list[str], tmp_path: Path) -> None:
+    recipe = tmp_path / "my_recipe.yaml"
+    recipe.write_text("seed_everything: 3\n")
+    cli("fit", f"--config={recipe}", *tiny, "--test_after_fit=false")
+    (run,) = (tmp_path / "logs" / "my_recipe").iterdir()
+    assert yaml.safe_load((run / "config.yaml").read_text())["seed_everything"] == 3
+
+
+def test_testing_a_run_again_gives_what_its_fit_gave(cli: Run, tiny: list[str], tmp_path: Path) -> None:
+    cli("fit", *tiny, "--trainer.default_root_dir=logs/a/b")
+    results = tmp_path / "logs/a/b/results.json"
+    first = json.loads(results.read_text())["test"]
+    results.unlink()
+    cli("test", "--run=a/b")
+    assert json.loads(results.read_text())["test"] == first
+
+
+def test_validating_a_run_gives_the_validation_accuracy_of_its_best(
+    cli: Run, tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli("fit", *tiny, "--trainer.default_root_dir=logs/a/b", "--test_after_fit=false")
+    best = json.loads((tmp_path / "logs/a/b/results.json").read_text())["fit"]["best"]["val/acc"]
+    capsys.readouterr()
+    cli("validate", "--run=a")
+    assert str(best)[:5] in capsys.readouterr().out
+
+
+def test_predictions_are_a_row_a_sample_in_order(cli: Run, tiny: list[str], tmp_path: Path) -> None:
+    cli("fit", *tiny, "--trainer.default_root_dir=logs/a/b")
+    cli("predict", "--run=a/b")
+    rows = list(csv.DictReader((tmp_path / "logs/a/b/predictions.csv").read_text().splitlines()))
+    assert [int(row["sample"]) for row in rows] == list(range(40))
+    assert sum(float(rows[0][name]) for name in rows[0] if name.startswith("p(")) == pytest.approx(1, abs=1e-4)
+    right = sum(row["true"] == row["predicted"] for row in rows) / 40
+    assert right == json.loads((tmp_path / "logs/a/b/results.json").read_text())["test"]["test/acc"]
+
+
+# Going on
+
+
+def test_a_resumed_run_is_the_uninterrupted_one(cli: Run, tiny: list[str]) -> None:
+    cli("fit", *tiny, "--trainer.max_epochs=3", "--trainer.default_root_dir=logs/a/whole")
+    cli("fit", *tiny, "--trainer.max_epochs=1", "--trainer.default_root_dir=logs/a/parts")
+    cli("fit", "--resume=logs/a/parts", "--trainer.max_epochs=3")
+    assert same(weights("logs/a/whole"), weights("logs/a/parts"))
+
+
+def test_resuming_tells_what_differs(cli: Run, tiny: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    cli("fit", *tiny, "--trainer.default_root_dir=logs/a/b", "--test_after_fit=false")
+    capsys.readouterr()
+    cli("fit", "--resume=a", "--trainer.max_epochs=2", "--test_after_fit=false")
+    text = capsys.readouterr()
+    assert "trainer.max_epochs was 1, is 2" in text.err + text.out
+
+
+def test_a_learning_rate_on_the_command_line_wins_over_the_checkpoints(cli: Run, tiny: list[str]) -> None:
+    cli("fit", *tiny, "--trainer.default_root_dir=logs/a/b", "--test_after_fit=false")
+    before = weights("logs/a/b")
+    rate = "--model.optimizer.init_args.lr=0.0"
+    cli("fit", "--resume=a/b", "--trainer.max_epochs=2", rate, "--test_after_fit=false")
+    assert same(weights("logs/a/b"), before)
+
+
+def test_first_weights_of_another_run(cli: Run, tiny: list[str]) -> None:
+    cli("fit", *tiny, "--trainer.default_root_dir=logs/a/b", "--test_after_fit=false")
+    rest = ["--model.optimizer.init_args.lr=0.0", "--trainer.default_root_dir=logs/c/d", "--test_after_fit=false"]
+    cli("fit", *tiny, "--model.init_from=a@last", *rest)
+    assert same(weights("logs/c/d"), weights("logs/a/b"))
+
+
+# What is configured
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_is_valid(recipe: Path, cli: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli("fit", f"--config={recipe}", "--print_config")
+    assert stop.value.code == 0
+    assert "class_path: src.data" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_says_result_time_and_command(recipe: Path) -> None:
+    head = [line for line in recipe.read_text().splitlines() if line.startswith("#")]
+    assert all(any(line.startswith(f"#   {word}") for line in head) for word in ("result", "time", "command"))
+    assert any(f"--config configs/{recipe.relative_to(RECIPES[0].parent)}" in line for line in head)
+
+
+def test_any_network_of_torchvision(cli: Run, tiny: list[str]) -> None:
+    net = ["--model.net=torchvision.models.resnet18", "--model.net.num_classes=10"]
+    plain = [argument for argument in tiny if not argument.startswith("--model.net")]
+    cli("fit", *plain, *net, "--trainer.default_root_dir=logs/a/b", "--trainer.limit_train_batches=1")
+    assert weights("logs/a/b")["net.conv1.weight"].shape == (64, 3, 7, 7)
+
+
+def test_help_names_every_argument_with_its_docstring(cli: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli("fit", "--help")
+    text = " ".join(capsys.readouterr().out.split())
+    for name, words in {
+        "--model.label_smoothing": "share of the target that is spread over all classes",
+        "--model.init_from": "whose weights training begins with",
+        "--trainer.checkpoint_every_n_steps": "also write last.ckpt after so many steps",
+        "--trainer.max_epochs": "Stop training once this number of epochs is reached",
+        "--resume": "a run to go on with in its own directory",
+        "--seed_everything": "The seed of first weights",
+    }.items():
+        assert name in text
+        assert words in text
+    assert "ARG:" not in text
+
+
+def test_lightning_still_asks_this_project_what_a_checkpoint_says(monkeypatch: pytest.MonkeyPatch, cli: Run) -> None:
+    """`CLI._parse_ckpt_path` overrides a private method; if Lightning stops calling it, its own would."""
+    assert callable(LightningCLI._parse_ckpt_path)
+    monkeypatch.setattr("src.cli.command_line.CLI._parse_ckpt_path", lambda self: (_ for _ in ()).throw(UserError("called")))
+    with pytest.raises(SystemExit):
+        cli("fit", "--model.net=src.models.SimpleCNN", "--data=Shapes")
+
+
+# What is refused
+
+REFUSED = {
+    "misspelt key": (["--trainer.max_epoch=3"], "did you mean trainer.max_epochs"),
+    "misspelt key of the data": (["--data.batchsize=3"], "did you mean batch_size?"),
+    "misspelt key of the model": (["--model.label_smothing=0.1"], "did you mean model.label_smoothing"),
+    "misspelt value": (["--data.split=tial"], "'tail', 'random', 'stratified', not tial"),
+    "word for a number": (["--data.batch_size=many"], '"batch_size": expected int, not many'),
+    "negative batch": (["--data.batch_size=-1"], "batch_size -1 must be at least 1"),
+    "no epoch size": (["--data.train_size=0"], "train_size 0 must be at least 1"),
+    "share of one": (["--data.val_fraction=1"], "val_fraction 1.0 is outside [0, 1)"),
+    "smoothing": (["--model.label_smoothing=1.5"], "label_smoothing 1.5 is outside [0, 1)"),
+    "no such module": (["--model.net=no.such.Net"], "No module named 'no'"),
+    "no such class": (["--model.net=src.models.SimpelCNN"], "did you mean SimpleCNN?"),
+    "no network": (["--model.net=collections.OrderedDict"], "does not correspond to a subclass of Module"),
+    "network of other classes": (["--model.net.num_classes=7"], "gives (1, 7) for one picture; with 10 classes"),
+    "network of other pictures": (["--model.net.image_size=32"], "cannot take pictures of shape (1, 3, 12, 12)"),
+    "no such recipe": (["--config=nope.yaml"], "nope.yaml"),
+    "no such run": (["--resume=nope"], "nope is no run directory"),
+    "no such weights": (["--model.init_from=nope"], "nope is no run directory"),
+    "checkpoint interval": (["--trainer.checkpoint_every_n_steps=0"], "checkpoint_every_n_steps 0 must be"),
+    "accelerator": (["--trainer.accelerator=abacus"], "abacus"),
+    "no end": (["--trainer.max_epochs=null"], "trainer.max_epochs is missing"),
+    "no epochs": (["--trainer.max_epochs=0"], "trainer.max_epochs 0 leaves nothing to train"),
+    "no steps": (["--trainer.max_steps=0"], "trainer.max_steps 0 leaves nothing to train"),
+    "no batches": (["--trainer.limit_train_batches=0"], "trainer.limit_train_batches 0 leaves nothing to train"),
+}
+
+
+@pytest.mark.parametrize("arguments, words", REFUSED.values(), ids=REFUSED)
+def test_bad_input_ends_with_one_paragraph(arguments: list[str], words: str, fails: Fails, tiny: list[str]) -> None:
+    text = fails("fit", *tiny, *arguments)
+    assert words in text
+    assert len(text) < 700
+
+
+def test_yaml_that_does_not_parse_is_named_with_its_line(fails: Fails, tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("trainer:\n  max_epochs: [1\n")
+    assert "bad.yaml, line 3, column 1 is not YAML" in fails("fit", "--config=bad.yaml")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "trainer:\n  max_epochs: 1\n  max_epochs: 2\n",
+            "line 3, column 3 is not YAML: the key max_epochs is given twice",
+        ),
+        ("- trainer\n", "bad.yaml holds no configuration"),
+        ("", "bad.yaml holds no configuration"),
+    ],
+)
+def test_yaml_that_says_nothing_certain(text: str, words: str, fails: Fails, tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text(text)
+    assert words in fails("fit", "--config=bad.yaml")
+
+
+def test_validating_without_validation_says_so(cli: Run, fails: Fails, tiny: list[str]) -> None:
+    cli("fit", *tiny, "--data.val_fraction=0", "--trainer.default_root_dir=run")
+    assert "no validation samples" in fails("validate", "--run=run")
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=str)
+def test_a_signal_in_the_test_tells_the_scheduler(
+    number: int, code: int, cli: Run, tiny: list[str], request: pytest.FixtureRequest
+) -> None:
+    # Where pytest runs in the background of a script, SIGINT is ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
+    with pytest.raises(SystemExit) as stop:
+        cli(
+            "fit",
+            *tiny,
+            f"--trainer.callbacks+={{class_path: tests.toys.SendInTest, init_args: {{number: {int(number)}}}}}",
+        )
+    assert stop.value.code == code
+
+
+def test_fit_alone_names_a_recipe(fails: Fails) -> None:
+    assert "--config configs/quickstart.yaml" in fails("fit")
+
+
+@pytest.mark.parametrize("command", ["test", "validate", "predict"])
+def test_measuring_needs_weights(command: str, fails: Fails, tiny: list[str]) -> None:
+    assert "needs weights: --run RUN" in fails(command, *tiny)
+
+
+def test_a_run_is_not_written_over(cli: Run, fails: Fails, tiny: list[str]) -> None:
+    cli("fit", *tiny, "--trainer.default_root_dir=logs/a/b", "--test_after_fit=false")
+    assert "already holds a run" in fails("fit", *tiny, "--trainer.default_root_dir=logs/a/b")
+
+
+def test_a_checkpoint_of_another_network_is_told_by_its_parameters(cli: Run, fails: Fails, tiny: list[str]) -> None:
+    cli("fit", *tiny, "--trainer.default_root_dir=logs/a/b", "--test_after_fit=false")
+    text = fails("test", "--run=a/b", "--model.net=src.models.DeepCNN", "--model.net.image_size=12")
+    assert "of another network" in text
+    assert "net.2.weight (32, 32, 3, 3) is not in the checkpoint" in text
+
+
+def test_a_truncated_checkpoint_is_named(cli: Run, fails: Fails, tiny: list[str]) -> None:
+    cli("fit", *tiny, "--trainer.default_root_dir=logs/a/b", "--test_after_fit=false")
+    last = Path("logs/a/b/checkpoints/last.ckpt")
+    last.write_bytes(last.read_bytes()[:-1000])
+    assert f"{last} cannot be read" in fails("fit", "--resume=a/b", "--trainer.max_epochs=2")
+
+
+def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(cli: Run, tiny: list[str]) -> None:
+    cli("fit", *tiny, "--trainer.default_root_dir=logs/a/b", "--test_after_fit=false")
+    before = weights("logs/a/b")
+    with pytest.raises(SystemExit):
+        cli("fit", "--resume=a/b", "--trainer.max_epochs=2", "--model.optimizer.init_args.lr=1e30")
+    assert same(weights("logs/a/b"), before)
+
+
+def test_a_prolonged_run_goes_on_learning(cli: Run, tiny: list[str]) -> None:
+    """A schedule that had come to its end stretches to the new one."""
+    schedule = ["--model.lr_scheduler=src.optim.WarmupDecay", "--trainer.max_epochs=1", "--test_after_fit=false"]
+    cli("fit", *tiny, *schedule, "--trainer.default_root_dir=logs/a/b")
+    before = weights("logs/a/b")
+    cli("fit", "--resume=a", "--trainer.max_epochs=2", "--test_after_fit=false")
+    assert not same(weights("logs/a/b"), before)
+
+
+def test_without_its_schedule_a_resumed_run_takes_the_configured_rate(cli: Run, tiny: list[str]) -> None:
+    schedule = ["--model.lr_scheduler=src.optim.WarmupDecay", "--trainer.max_epochs=1", "--test_after_fit=false"]
+    cli("fit", *tiny, *schedule, "--trainer.default_root_dir=logs/a/b")
+    cli("fit", "--resume=a", "--trainer.max_epochs=2", "--model.lr_scheduler=null", "--test_after_fit=false")
+    saved = torch.load("logs/a/b/checkpoints/last.ckpt", weights_only=True)
+    assert saved["optimizer_states"][0]["param_groups"][0]["lr"] == 0.001
+
+
+def test_another_optimizer_cannot_go_on(cli: Run, fails: Fails, tiny: list[str]) -> None:
+    cli("fit", *tiny, "--trainer.default_root_dir=logs/a/b", "--test_after_fit=false")
+    text = fails("fit", "--resume=a", "--trainer.max_epochs=2", "--model.optimizer=torch.optim.AdamW")
+    assert "torch.optim.AdamW cannot go on with" in text
+
+
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
+def test_networks_of_other_number_types(precision: str, cli: Run, tiny: list[str]) -> None:
+    cli("fit", *tiny, f"--trainer.precision={precision}", "--trainer.default_root_dir=logs/a/b")
+    assert (
+        weights("logs/a/b")["net.0.weight"].dtype == {"64-true": torch.float64, "bf16-true": torch.bfloat16}[precision]
+    )

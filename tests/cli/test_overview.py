@@ -1,0 +1,87 @@
+"""What is answered before torch is imported."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+
+import pytest
+
+from src.cli.command_line import CLI
+from src.cli.doctor_cli import Examination
+from src.cli.overview import SUBCOMMANDS, answer
+from src.cli.parser import Parser
+from tests.conftest import ROOT
+
+
+def help_of(monkeypatch: pytest.MonkeyPatch, kind: type[CLI], arguments: list[str]) -> str:
+    """The help of the parser that a command line builds."""
+    built = []
+
+    def note(self: CLI, parser: Parser, args: object) -> None:
+        built.append(parser.format_help())
+        sys.exit()
+
+    monkeypatch.setattr(CLI, "parse_arguments", note)
+    with pytest.raises(SystemExit):
+        kind(arguments)
+    return " ".join(built[0].split())
+
+
+def test_it_names_the_subcommands_as_the_parsers_have_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    of_lightning = {name: does for name, does in SUBCOMMANDS.items() if name != "doctor"}
+    listed = help_of(monkeypatch, CLI, []).partition("Available subcommands: (required) ")[2]
+    assert listed == " ".join(f"{name} {does}" for name, does in of_lightning.items())
+    assert SUBCOMMANDS["doctor"] in help_of(monkeypatch, Examination, ["doctor"])
+
+
+def test_help_goes_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    assert answer(["--help"]) == answer(["-h", "fit"]) == 0
+    text = capsys.readouterr().out
+    assert all(f"  {name}" in text and does in text for name, does in SUBCOMMANDS.items())
+
+
+def test_nothing_asked_is_an_error_that_shows_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    assert answer(["--help"]) == 0
+    shown = capsys.readouterr().out
+    assert answer([]) == 2
+    assert capsys.readouterr().err == shown
+
+
+@pytest.mark.parametrize(
+    ("word", "words"),
+    [
+        ("fitt", "error: fitt is no subcommand; did you mean fit?"),
+        ("zzz", "error: zzz is no subcommand; there are fit, validate,"),
+        ("configs/a.yaml", "did you mean fit --config configs/a.yaml?"),
+    ],
+)
+def test_an_unknown_subcommand_gets_the_nearest(word: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert answer([word, "--config=x"]) == 2
+    assert words in capsys.readouterr().err
+
+
+def test_versions(capsys: pytest.CaptureFixture[str]) -> None:
+    assert answer(["--version"]) == 0
+    text = capsys.readouterr().out
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f" {version}, lightning {metadata.version('lightning')}, torch " in text
+
+
+@pytest.mark.parametrize("arguments", [["fit"], ["fit", "--help"], ["--config=x.yaml", "fit"]])
+def test_the_rest_is_left_to_the_command_line_proper(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert answer(arguments) is None
+    assert capsys.readouterr() == ("", "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["fitt"], []])
+def test_torch_is_not_imported(arguments: list[str]) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "src", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode in (0, 2)
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "src.cli.overview" in imported
+    assert not imported & {"torch", "lightning", "numpy", "jsonargparse", "yaml"}

@@ -1,0 +1,65 @@
+"""How the process computes on a CPU."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from src.runtime import cpu
+from tests.conftest import ROOT
+from tests.toys import trainer
+
+
+def test_a_trainer_counts_subnormal_numbers_as_zero(tmp_path: Path) -> None:
+    torch.set_flush_denormal(False)
+    assert torch.tensor(1e-39) * 1 > 0
+    trainer(tmp_path)
+    assert torch.tensor(1e-39) * 1 == 0
+
+
+@pytest.mark.parametrize("libc", [None, object()], ids=["none", "without mallopt"])
+def test_elsewhere_than_with_glibc_memory_is_left_alone(libc: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "_libc", lambda: libc)
+    cpu.configure()
+
+
+def run(program: str) -> str:
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_command_line_sets_up_every_thread() -> None:
+    program = """
+import contextlib, torch
+from src.cli.main import main
+torch.set_num_threads(4)
+with contextlib.suppress(SystemExit):
+    main(["fit", "--config", "missing.yaml"])
+print((torch.full([2**22], 1e-39) * 1).count_nonzero().item())
+"""
+    assert run(program) == "0\n"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="glibc alone returns memory so eagerly")
+def test_memory_that_was_given_back_stays() -> None:
+    # Tensors of 4,096 pages of 4 kB, which are faulted in again when they were given back.
+    program = """
+import resource, torch
+from src.runtime import cpu
+cpu.configure()
+for number in range(15):
+    if number == 5:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    torch.ones(2**22).add(1).mul(2).add(3)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+    kept, returned = int(run(program)), int(run(program.replace("cpu.configure()", "")))
+    # Huge pages, where the system uses them, make both numbers smaller.
+    assert 5 * kept < returned

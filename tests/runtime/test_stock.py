@@ -1,0 +1,213 @@
+"""The faults of stock Lightning that parts of this project are there for.
+
+Where one of these tests fails, Lightning has mended it, and the part that is named can go.
+"""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import lightning
+import pytest
+import torch
+from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
+from lightning.pytorch.loggers import CSVLogger
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
+
+from tests.conftest import ROOT
+
+
+class Module(LightningModule):
+    """A layer with dropout before it, as anyone would write it."""
+
+    def __init__(self, plateau: bool = False) -> None:
+        super().__init__()
+        self.net = nn.Sequential(nn.Dropout(0.5), nn.Linear(4, 1))
+        self.plateau = plateau
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        loss = self.net(batch[0]).square().mean()
+        self.log("loss", loss, on_step=False, on_epoch=True)
+        return loss
+
+    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
+        self.log("val", torch.tensor(1.0))
+
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.SGD(self.parameters(), lr=0.1)
+        if not self.plateau:
+            return optimizer
+        schedule = {"scheduler": ReduceLROnPlateau(optimizer, patience=0), "monitor": "val", "interval": "epoch"}
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+
+class Die(Callback):
+    """Ends a run after so many steps."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
+        if trainer.global_step == self.step:
+            raise InterruptedError
+
+
+def loader(shuffle: bool = True) -> DataLoader[Any]:
+    return DataLoader(TensorDataset(torch.arange(32.0).view(8, 4)), batch_size=2, shuffle=shuffle)
+
+
+def fit(directory: Path, *callbacks: Callback, resume: bool = False, module: Module | None = None) -> Module:
+    """Two epochs of four steps, with a checkpoint after each step."""
+    lightning.seed_everything(0, verbose=False)
+    module = module or Module()
+    checkpoints = ModelCheckpoint(directory, save_last=True, every_n_train_steps=1, save_top_k=0)
+    trainer = Trainer(
+        default_root_dir=directory,
+        max_epochs=2,
+        accelerator="cpu",
+        logger=False,
+        num_sanity_val_steps=0,
+        callbacks=[*callbacks, checkpoints],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(module, loader(), loader(False), ckpt_path=str(directory / "last.ckpt") if resume else None)
+    return module
+
+
+QUIET = [
+    pytest.mark.filterwarnings(f"ignore:.*{text}")
+    for text in (
+        "does not have many workers",
+        "dataloader is not resumable",
+        "exists and is not empty",
+        "have no `val_dataloader`",
+    )
+]
+pytestmark = QUIET
+
+
+def test_a_run_resumed_in_an_epoch_is_another_run(tmp_path: Path) -> None:
+    """IndexLoader and StepSeed."""
+    whole = fit(tmp_path / "whole")
+    with pytest.raises(InterruptedError):
+        fit(tmp_path / "died", Die(6))
+    resumed = fit(tmp_path / "died", resume=True)
+    first, second = (next(module.parameters()).detach() for module in (whole, resumed))
+    assert not torch.allclose(first, second)
+
+
+def test_a_plateau_schedule_misses_the_epoch_that_was_resumed(tmp_path: Path) -> None:
+    """Classifier.on_train_epoch_end."""
+
+    def rate(module: Module) -> float:
+        return module.optimizers(use_pl_optimizer=False).param_groups[0]["lr"]  # pyright: ignore
+
+    whole = fit(tmp_path / "whole", module=Module(plateau=True))
+    with pytest.raises(InterruptedError):
+        fit(tmp_path / "died", Die(6), module=Module(plateau=True))
+    resumed = fit(tmp_path / "died", resume=True, module=Module(plateau=True))
+    assert (rate(whole), rate(resumed)) == (pytest.approx(0.01), pytest.approx(0.1))
+
+
+def test_a_checkpoint_of_an_epochs_start_skips_the_epoch(tmp_path: Path) -> None:
+    """RunCheckpoints.on_save_checkpoint."""
+
+    class AtStart(Callback):
+        def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            if trainer.current_epoch == 1:
+                trainer.save_checkpoint(tmp_path / "start.ckpt")
+                raise InterruptedError
+
+    with pytest.raises(InterruptedError):
+        fit(tmp_path, AtStart())
+    (tmp_path / "start.ckpt").replace(tmp_path / "last.ckpt")
+    resumed = fit(tmp_path, resume=True)
+    assert resumed.trainer.global_step == 4  # of 8
+
+
+def test_an_epochs_metrics_are_drawn_after_its_checkpoint(tmp_path: Path) -> None:
+    """RunCheckpoints.on_train_epoch_start."""
+    order: list[str] = []
+
+    class Logger(CSVLogger):
+        def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
+            order.extend(name for name in metrics if name == "loss")
+
+    class Saves(ModelCheckpoint):
+        def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            super().on_train_epoch_end(trainer, pl_module)
+            order.append("checkpoint")
+
+    trainer = Trainer(
+        max_epochs=1,
+        accelerator="cpu",
+        logger=Logger(tmp_path),
+        callbacks=Saves(tmp_path, save_top_k=-1, save_on_train_epoch_end=True),
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=1,
+    )
+    trainer.fit(Module(), loader())
+    assert order == ["checkpoint", "loss"]
+
+
+def test_a_flipped_bit_is_a_changed_weight(tmp_path: Path) -> None:
+    """checkpoint.read."""
+    path = tmp_path / "last.ckpt"
+    weight = torch.arange(64.0) + 1000
+    torch.save({"state_dict": {"weight": weight}}, path)
+    content = bytearray(path.read_bytes())
+    content[content.index(weight.numpy().tobytes()) + 2] ^= 1
+    path.write_bytes(content)
+    assert not torch.equal(torch.load(path, weights_only=True)["state_dict"]["weight"], weight)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip()
+
+
+def test_evaluation_on_three_ranks_counts_twelve_of_ten_samples() -> None:
+    """IndexLoader and `use_distributed_sampler=False`."""
+    ten = TensorDataset(torch.arange(10))
+    assert sum(len(list(DistributedSampler(ten, 3, rank, shuffle=False))) for rank in range(3)) == 12
+
+
+def test_averaging_leaves_the_average_in_the_network(tmp_path: Path) -> None:
+    """EMA."""
+    trained: list[Tensor] = []
+
+    class Look(Callback):
+        def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
+            trained.append(next(pl_module.parameters()).detach().clone())
+
+    module = fit(tmp_path, Look(), WeightAveraging())
+    assert not torch.equal(next(module.parameters()), trained[-1])
+
+
+TERMINATED = """
+import os, signal
+from tests.runtime.test_stock import *
+
+class Terminate(Callback):
+    def on_train_batch_start(self, trainer, *rest):
+        if trainer.global_step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+fit(Path(sys.argv[1]), Terminate())
+"""
+
+
+@pytest.mark.slow
+def test_a_terminated_run_looks_like_a_finished_one(tmp_path: Path) -> None:
+    """StopOnSignal."""
+    command = [sys.executable, "-W", "ignore", "-c", TERMINATED, str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0 != 128 + signal.SIGTERM, done.stderr[-2000:]
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] < 8
