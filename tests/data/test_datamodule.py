@@ -374,7 +374,7 @@ def test_a_description_tells_the_parts_that_were_read():
     assert data.describe() == {"test": expected}
     data.setup("fit")
     assert data.describe().keys() == {"test", "train"}
-    assert data.describe()["train"]["pictures"] == 10
+    assert data.describe()["train"]["images"] == 10
 
 
 def test_the_number_of_classes_is_that_of_their_names():
