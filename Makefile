@@ -2,7 +2,7 @@
 PYTHON ?= python3
 DATA_DIR ?= data
 BIN := .venv/bin
-.PHONY: fit test check kill bench lint tensorboard clean
+.PHONY: fit test check kill bench lint tensorboard lock clean
 
 fit: .venv/installed
 	$(BIN)/python -m src fit --config configs/quickstart.yaml $(ARGS)
@@ -10,15 +10,15 @@ fit: .venv/installed
 test: lint
 	$(BIN)/python -m pytest -n 2 --cov --cov-report=term-missing:skip-covered --cov-fail-under=95 $(ARGS)
 
-# The everyday part of the tests.
+# The tests to run after every edit: all but the slow ones.
 check: lint
 	$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
 
-# The long form of tests/test_kill.py: 50 kills of one process and 20 of two, in float32 and in bf16.
+# The long form of test_kill.py: kills one process 50 times and two processes 20 times, in float32 and in bf16.
 kill: .venv/installed
-	KILLS=50 $(BIN)/python -m pytest tests/test_kill.py -s $(ARGS)
+	KILLS=50 $(BIN)/python -m pytest tests/runtime/test_kill.py -s $(ARGS)
 
-# The short form of the benchmarks; KERAS_PYTHON=... names a Python that has Keras, DATA_DIR=... the folder of CIFAR-10.
+# The short form of the benchmarks. KERAS_PYTHON is a Python that has Keras, DATA_DIR the folder of CIFAR-10.
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.training --short --data_dir $(DATA_DIR) $(if $(KERAS_PYTHON),--keras_python $(KERAS_PYTHON))
 	$(BIN)/python -m benchmarks.steps --short --data_dir $(DATA_DIR)
@@ -35,10 +35,15 @@ lint: .venv/installed
 tensorboard: .venv/installed
 	$(BIN)/tensorboard --logdir logs
 
+# Pins the dependencies of pyproject.toml, with hashes. Keeps pinned versions; ARGS=--upgrade takes the newest.
+lock: .venv/installed
+	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+		--no-strip-extras --no-annotate --no-header --no-emit-index-url --quiet --output-file requirements.txt $(ARGS)
+
 clean:
 	rm -rf .venv
 
-.venv/installed: pyproject.toml constraints.txt
+.venv/installed: requirements.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements.txt
 	touch $@

@@ -48,7 +48,7 @@ def versions(project: Mapping[str, Any], python: str, installed: Callable[[str],
         python: the version that runs.
         installed: gives a package's version, or raises PackageNotFoundError.
     """
-    advice = 'install by `pip install --constraint constraints.txt --editable ".[dev]"`'
+    advice = "run `pip install --require-hashes -r requirements.txt`"
     wrong = []
     if not SpecifierSet(project["requires-python"]).contains(python, prereleases=True):
         wrong.append(
