@@ -1,4 +1,4 @@
-"""The command line: `python -m src fit|validate|test|predict|doctor`. It wires, and computes nothing."""
+"""`python -m src fit|validate|test|predict`: builds the data module, the model and the trainer, and runs them."""
 
 from __future__ import annotations
 
@@ -25,12 +25,11 @@ from src.errors import UserError
 from src.runtime import run_directory
 from src.runtime.trainer import Trainer, native_precision
 
-# The parts of a configuration that describe an experiment; the rest is how it was started.
+# The keys of config.yaml; the others (resume, run, ckpt_path, ...) belong to one invocation.
 EXPERIMENT = ("seed_everything", "trainer", "model", "data")
 
 ABOUT = (
-    "Trains and measures image classifiers. `doctor`, which takes what `fit` takes, checks machine and configuration "
-    "without training."
+    "Trains and evaluates image classifiers. `doctor` takes the arguments of `fit` and checks them without training."
 )
 
 # What a disk or a folder can refuse.
@@ -38,16 +37,15 @@ _OF_THE_USER = OF_THE_DISK | {errno.ENOENT, errno.EISDIR}
 
 
 class SaveConfig(SaveConfigCallback):
-    """Writes config.yaml, which every subcommand can read, into the run directory of a fit."""
+    """Writes config.yaml into the run directory of `fit`."""
 
     def setup(self, trainer: lightning.Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Writes it; Lightning's own would refuse to go on where it already lies."""
+        """Lightning's own raises where the file exists, as it does when a run is resumed."""
         if stage == "fit" and trainer.is_global_zero:
             self.save_config(trainer, pl_module, stage)
 
     def save_config(self, trainer: lightning.Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Writes what the model carries into its checkpoints too."""
-        # As a whole: without it the run could not be resumed.
+        """Writes the same configuration as the checkpoints hold."""
         run_directory.write_text(
             Path(trainer.default_root_dir) / run_directory.CONFIG, yaml.safe_dump(pl_module.config, sort_keys=False)
         )
@@ -71,31 +69,30 @@ class CLI(LightningCLI):
             args=args,
             run=run,
             auto_configure_optimizers=False,
-            # RunCheckpoints hold the configuration in `config` instead, where it overrides nothing.
+            # The checkpoints hold the configuration in `config` instead, where it overrides nothing.
             load_from_checkpoint_support=False,
         )
 
     # What is parsed
 
     def subcommands(self) -> dict[str, set[str]]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Lightning's, without the arguments that this project decides; if one is asked for, that one alone, as
-        Lightning walks through all signatures for each, 0.15 s."""
+        """Skips arguments that have no effect here, and all subcommands but the given one: each costs 0.15 s."""
         hidden = {"weights_only", "verbose", "return_predictions"}
         every = {name: skipped | hidden for name, skipped in LightningCLI.subcommands().items()}
         return {name: every[name] for name in self._arguments[:1] if name in every} or every
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """The seed is a number, always: a run that can't be repeated is of no use."""
+        """Lightning's own accepts `true` for a random seed, with which a run could not be repeated."""
         parser.add_argument(
             "--seed_everything",
             type=int,
             default=0,
-            help="The seed of first weights, order, augmentation, dropout.",
+            help="Seed of the initial weights, the order of the samples, augmentation and dropout.",
         )
         parser.add_argument("--trainer.help", action=TrainerHelp)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """What the parts of an experiment take from each other."""
+        """Links the arguments that two classes share."""
         parser.epilog = EPILOG
         parser.link_arguments("seed_everything", "data.init_args.seed")
         parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
@@ -131,7 +128,7 @@ class CLI(LightningCLI):
     # What is run
 
     def fit(self, **kwargs: Any) -> None:
-        """Trains; leaves no directory behind where it could not begin."""
+        """Trains; where training fails before the first step, removes the run directory."""
         directory = Path(self.trainer.default_root_dir)
         found = directory.exists()
         try:
@@ -139,27 +136,26 @@ class CLI(LightningCLI):
         except Exception as error:
             if not found and self.trainer.global_step == 0 and self.trainer.is_global_zero:
                 shutil.rmtree(directory, ignore_errors=True)
-                for parent in list(directory.parents)[:2]:  # of the recipe and of all runs, if now empty
+                for parent in list(directory.parents)[:2]:  # logs/<recipe> and logs, if empty
                     with contextlib.suppress(OSError):
                         parent.rmdir()
             if self.trainer.global_step == 0 and isinstance(
                 error, (ValueError, TypeError, RuntimeError, ArithmeticError)
             ):
-                # Before the first step it is the configuration that is at fault, of an optimizer for one.
                 text = " ".join(str(error).split())
-                raise UserError(f"training could not begin: {text} ({type(error).__name__})") from error
+                raise UserError(f"training could not start: {text} ({type(error).__name__})") from error
             raise
 
     # What is built
 
     def before_instantiate_classes(self) -> None:
-        """Resolves what depends on this machine, so that what is saved is what was run."""
+        """Resolves what depends on the machine, so that config.yaml holds what runs."""
         config = self.config[str(self.subcommand)]
         if config.trainer.precision == "auto":
             config.trainer.precision = native_precision(config.trainer.accelerator)
-        if self.subcommand == "fit" and (complaint := about_the_end(config.trainer)):
-            raise UserError(complaint)
-        # Where weights come from a checkpoint, the run that they began with need not exist any more.
+        if self.subcommand == "fit":
+            check_duration(config.trainer)
+        # A resumed run does not need the run that its initial weights came from.
         if config.model.init_from and self.subcommand == "fit" and not config.resume and not config.ckpt_path:
             config.model.init_from = str(run_directory.find_weights(config.model.init_from))
         if self.subcommand != "fit" and not config.run and not config.ckpt_path:
@@ -168,16 +164,16 @@ class CLI(LightningCLI):
                 "its latest run), or --config FILE with --ckpt_path FILE"
             )
         if self.subcommand in ("validate", "predict") and config.trainer.logger is None:
-            config.trainer.logger = False  # there is no curve to draw
+            config.trainer.logger = False
         self._settle(config)
         for key in ("resume", "run"):
-            if config.get(key):  # not looked for again: `recipe` may soon mean a later run
+            if config.get(key):  # `recipe` means its latest run, which may change
                 config[key] = str(self.run_directory)
         if self.subcommand == "fit":
             self._check_directory(config.resume)
 
     def _settle(self, config: Namespace) -> None:
-        """Chooses the directory, and notes the experiment without it."""
+        """Chooses the run directory, and keeps the configuration without it."""
         directory = self.run_directory or config.trainer.default_root_dir
         self.run_directory = Path(directory) if directory else run_directory.new(self.recipe)
         config.trainer.default_root_dir = None
@@ -185,7 +181,7 @@ class CLI(LightningCLI):
         self.experiment = {key: dumped[key] for key in EXPERIMENT}
 
     def _check_directory(self, resume: str | None) -> None:
-        """A run is not written over, and a resumed one says what has changed."""
+        """Prints what differs from the configuration of a resumed run; raises UserError for a run that exists."""
         assert self.run_directory is not None
         path = self.run_directory / run_directory.CONFIG
         if not run_directory.is_rank_zero():
@@ -195,12 +191,12 @@ class CLI(LightningCLI):
                 print(f"differs from the saved configuration: {line}")
         elif path.exists():
             raise UserError(
-                f"{self.run_directory} already holds a run: go on with it by `fit --resume {self.run_directory}`, or "
-                "choose another trainer.default_root_dir"
+                f"{self.run_directory} already holds a run; resume it with `fit --resume {self.run_directory}`, or set "
+                "another trainer.default_root_dir"
             )
 
     def instantiate_classes(self) -> None:
-        """Builds data, model and trainer; what their constructors object to is the user's to mend."""
+        """Builds data module, model and trainer; a constructor's ValueError becomes a UserError."""
         try:
             super().instantiate_classes()
         except (ValueError, TypeError) as error:
@@ -208,14 +204,14 @@ class CLI(LightningCLI):
         self.model.config = self.experiment
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Builds the trainer for the run's directory."""
+        """Builds the trainer with the run directory."""
         assert self.run_directory is not None
         run_directory.export_to_children(self.run_directory)
         return super().instantiate_trainer(default_root_dir=str(self.run_directory), **kwargs)  # pyright: ignore
 
 
 def named_in(arguments: list[str]) -> argparse.Namespace:
-    """What of a command line has to be known before the rest can be understood."""
+    """Subcommand, run and configuration files, which are needed before the rest can be parsed."""
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     early.add_argument("subcommand", nargs="?")
     early.add_argument("--resume", "--run", dest="run")
@@ -226,12 +222,11 @@ def named_in(arguments: list[str]) -> argparse.Namespace:
         raise UserError(str(error)) from error
 
 
-def about_the_end(trainer: Namespace) -> str | None:
-    """What is wrong with when training is to end, if anything is."""
+def check_duration(trainer: Namespace) -> None:
+    """Raises UserError if training would have no steps or no end."""
     for name in ("max_epochs", "max_steps", "limit_train_batches"):
         if trainer[name] == 0:
-            return f"trainer.{name} {trainer[name]} leaves nothing to train; raise it"
-    # Lightning would choose 1,000 epochs.
+            raise UserError(f"trainer.{name} is 0, so there is nothing to train; set at least 1")
+    # Lightning's default is 1,000 epochs.
     if trainer.max_epochs is None and trainer.max_steps == -1 and not trainer.max_time:
-        return "trainer.max_epochs is missing; set it, or trainer.max_steps, or trainer.max_time"
-    return None
+        raise UserError("trainer.max_epochs is not set; set it, or trainer.max_steps, or trainer.max_time")

@@ -13,7 +13,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from src.callbacks.ema import EMA
 from src.cli import doctor
-from src.cli.command_line import CLI, about_the_end, named_in
+from src.cli.command_line import CLI, check_duration, named_in
 from src.cli.finding import Finding, report
 from src.errors import UserError
 from src.runtime import run_directory
@@ -54,8 +54,11 @@ class Examination(CLI):
                 yaml.safe_load((directory / run_directory.CONFIG).read_text()), self.experiment
             ):
                 yield Finding("note", "configuration", f"differs from the saved one: {line}")
-        if not config.run and (complaint := about_the_end(config.trainer)):
-            yield Finding("FAIL", "configuration", complaint)
+        if not config.run:
+            try:
+                check_duration(config.trainer)
+            except UserError as error:
+                yield Finding("FAIL", "configuration", str(error))
         given = self.config_init["trainer"]["callbacks"]
         averaged = any(isinstance(own, EMA) for own in (given if isinstance(given, list) else [given]))
         if config.run or (config.model.init_from and not config.resume and not config.ckpt_path):

@@ -145,7 +145,7 @@ def test_help_names_every_argument_with_its_docstring(cli: Run, capsys: pytest.C
         "--trainer.checkpoint_every_n_steps": "also write last.ckpt after so many steps",
         "--trainer.max_epochs": "Stop training once this number of epochs is reached",
         "--resume": "a run to go on with in its own directory",
-        "--seed_everything": "The seed of first weights",
+        "--seed_everything": "Seed of the initial weights",
     }.items():
         assert name in text
         assert words in text
@@ -155,7 +155,9 @@ def test_help_names_every_argument_with_its_docstring(cli: Run, capsys: pytest.C
 def test_lightning_still_asks_this_project_what_a_checkpoint_says(monkeypatch: pytest.MonkeyPatch, cli: Run) -> None:
     """`CLI._parse_ckpt_path` overrides a private method; if Lightning stops calling it, its own would."""
     assert callable(LightningCLI._parse_ckpt_path)
-    monkeypatch.setattr("src.cli.command_line.CLI._parse_ckpt_path", lambda self: (_ for _ in ()).throw(UserError("called")))
+    monkeypatch.setattr(
+        "src.cli.command_line.CLI._parse_ckpt_path", lambda self: (_ for _ in ()).throw(UserError("called"))
+    )
     with pytest.raises(SystemExit):
         cli("fit", "--model.net=src.models.SimpleCNN", "--data=Shapes")
 
@@ -182,10 +184,13 @@ REFUSED = {
     "no such weights": (["--model.init_from=nope"], "nope is no run directory"),
     "checkpoint interval": (["--trainer.checkpoint_every_n_steps=0"], "checkpoint_every_n_steps 0 must be"),
     "accelerator": (["--trainer.accelerator=abacus"], "abacus"),
-    "no end": (["--trainer.max_epochs=null"], "trainer.max_epochs is missing"),
-    "no epochs": (["--trainer.max_epochs=0"], "trainer.max_epochs 0 leaves nothing to train"),
-    "no steps": (["--trainer.max_steps=0"], "trainer.max_steps 0 leaves nothing to train"),
-    "no batches": (["--trainer.limit_train_batches=0"], "trainer.limit_train_batches 0 leaves nothing to train"),
+    "no end": (["--trainer.max_epochs=null"], "trainer.max_epochs is not set"),
+    "no epochs": (["--trainer.max_epochs=0"], "trainer.max_epochs is 0, so there is nothing to train"),
+    "no steps": (["--trainer.max_steps=0"], "trainer.max_steps is 0, so there is nothing to train"),
+    "no batches": (
+        ["--trainer.limit_train_batches=0"],
+        "trainer.limit_train_batches is 0, so there is nothing to train",
+    ),
 }
 
 

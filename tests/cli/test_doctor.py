@@ -380,9 +380,9 @@ def test_a_recipe_that_fit_refuses_for_its_end(report: Report, tiny: list[str], 
     code, lines = report("--config=recipe.yaml")
     assert code == 1
     (failed,) = [line for line in lines if line.startswith("FAIL")]
-    assert failed.startswith("FAIL  configuration: trainer.max_epochs is missing")
+    assert failed.startswith("FAIL  configuration: trainer.max_epochs is not set")
     assert report("--config=recipe.yaml", *tiny)[0] == 0
-    nothing = "FAIL  configuration: trainer.max_epochs 0 leaves nothing to train; raise it"
+    nothing = "FAIL  configuration: trainer.max_epochs is 0, so there is nothing to train; set at least 1"
     assert nothing in report(*tiny, "--trainer.max_epochs=0")[1]
 
 
