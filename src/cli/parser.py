@@ -121,18 +121,12 @@ def _suggestion(text: str, options: Iterable[str]) -> str:
 
 
 def _parameters(text: str) -> list[str]:
-    """The constructor arguments of the last class that a message names, those of its bases included where it
-    passes them on."""
+    """The arguments of the last class or function that a message names, as jsonargparse resolves them."""
     names = _CLASS.findall(text)
     if not names:
         return []
     module, _, name = names[-1].rpartition(".")
-    known: list[str] = []
-    for base in getattr(importlib.import_module(module), name).__mro__:
-        if "__init__" not in vars(base):
-            continue
-        parameters = inspect.signature(base.__init__).parameters.values()
-        known += [p.name for p in parameters if p.kind in (p.POSITIONAL_OR_KEYWORD, p.KEYWORD_ONLY)]
-        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-            break
-    return [name for name in known if name != "self"]
+    target = getattr(importlib.import_module(module), name)
+    parser = LightningArgumentParser()
+    add_arguments = parser.add_class_arguments if inspect.isclass(target) else parser.add_function_arguments
+    return add_arguments(target, fail_untyped=False)

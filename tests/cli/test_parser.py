@@ -34,6 +34,13 @@ def test_an_unknown_option_gets_the_nearest_of_the_parser() -> None:
     assert text.endswith("did you mean trainer.max_epochs?")
 
 
+def test_arguments_of_a_function_are_suggested() -> None:
+    text = explain(
+        "Problem with given class_path 'torchvision.models.resnet18':\n  Option 'num_clases' is not accepted"
+    )
+    assert "did you mean num_classes" in text
+
+
 def test_an_unknown_class_gets_the_nearest_of_its_module() -> None:
     text = explain("Problem with given class_path 'x':\n  module 'src.models' has no attribute 'DeepNN'")
     assert text.endswith("did you mean DeepCNN?")
