@@ -1,4 +1,4 @@
-"""Networks: plain `torch.nn.Module`s from pictures (B, C, H, W) to logits (B, K). They import torch only."""
+"""Networks: each a `torch.nn.Module` that maps images (B, C, H, W) to logits (B, K)."""
 
 from src.models.cnn import DeepCNN, SimpleCNN
 from src.models.resnet import CIFARResNet18

@@ -1,69 +1,54 @@
-"""Logits averaged over several views of a picture.
-
-Shapes: B pictures, C channels, H rows, W columns, K classes.
-"""
+"""Test-time augmentation."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
 class TestTimeAugmentation(nn.Module):
-    """A network that, outside of training, looks at each picture several times and averages its logits.
+    """Averages the logits of a network over several views of each image in evaluation mode.
 
-    The test-time augmentation of Jordan 2024, arXiv 2404.00498: the picture and its two shifts along the
-    diagonal, towards the lower right and the upper left, weighted 1/2, 1/4 and 1/4, each as it is and
-    mirrored. For airbench94 the six views bring 93.2 % to 94.0 %. Evaluation takes as many times longer
-    as there are views; training is that of the network alone.
+    The views of Jordan 2024, arXiv 2404.00498: the image with weight 1/2, and the image shifted along the diagonal
+    to the lower right and to the upper left with weight 1/4 each; each of them also flipped horizontally. For
+    airbench94 the six views raise the accuracy from 93.2 % to 94.0 %. Each view takes a forward pass. In training mode
+    this is the network alone. State the use of test-time augmentation with each result.
 
-    A result reached this way should say so.
+    Args:
+        net: any module that maps images (B, C, H, W) to logits (B, K).
+        flip: add horizontally flipped views. Not for images whose class depends on left and right, such as digits.
+        shift: pixels to shift by, with reflection padding; the paper uses 1, 0 adds no shifted views.
+
+    Raises:
+        ValueError: if `shift` is negative.
     """
 
     def __init__(self, net: nn.Module, flip: bool = True, shift: int = 0) -> None:
-        """
-        Args:
-            net: any module from pictures (B, C, H, W) to logits (B, K).
-            flip: look at the mirrored picture too. Not for pictures that mean something else in the mirror.
-            shift: pixels to shift by, the border being reflected; 0 for no shift, the paper has 1.
-
-        Raises:
-            ValueError: if `shift` is negative.
-        """
         super().__init__()
         if shift < 0:
-            raise ValueError(f"shift {shift} is negative; it is a number of pixels, 0 for no shift")
+            raise ValueError(f"shift {shift} is negative; use a number of pixels, 0 for no shift")
         self.net = net
         self.flip = flip
         self.shift = shift
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
-        """Logits (B, K) of normalized pictures."""
         if self.training:
             return self.net(images_BCHW)
-        return sum(weight * self._both_sides(view_BCHW) for weight, view_BCHW in self._shifts(images_BCHW))  # pyright: ignore[reportReturnType]
-
-    def init_from_data(self, images_BCHW: Tensor) -> None:
-        """Passes on to the network, if it has first weights to take from the training pictures."""
-        init = getattr(self.net, "init_from_data", None)
-        if init is not None:
-            init(images_BCHW)
-
-    def _shifts(self, images_BCHW: Tensor) -> Iterator[tuple[float, Tensor]]:
         if self.shift == 0:
-            yield 1.0, images_BCHW
-            return
-        yield 0.5, images_BCHW
+            return self._with_flip(images_BCHW)
         height, width = images_BCHW.shape[2:]
         padded_BCHW = F.pad(images_BCHW, [self.shift] * 4, mode="reflect")
+        logits_BK = 0.5 * self._with_flip(images_BCHW)
         for start in (0, 2 * self.shift):
-            yield 0.25, padded_BCHW[:, :, start : start + height, start : start + width]
+            shifted_BCHW = padded_BCHW[:, :, start : start + height, start : start + width]
+            logits_BK = logits_BK + 0.25 * self._with_flip(shifted_BCHW)
+        return logits_BK
 
-    def _both_sides(self, images_BCHW: Tensor) -> Tensor:
+    def init_from_data(self, images_BCHW: Tensor) -> None:
+        """Calls the `init_from_data` of the network, if it has one."""
+        if hasattr(self.net, "init_from_data"):
+            self.net.init_from_data(images_BCHW)  # pyright: ignore[reportCallIssue]
+
+    def _with_flip(self, images_BCHW: Tensor) -> Tensor:
         logits_BK = self.net(images_BCHW)
         return (logits_BK + self.net(images_BCHW.flip(-1))) / 2 if self.flip else logits_BK
-
-
-__all__ = ["TestTimeAugmentation"]
