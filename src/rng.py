@@ -1,8 +1,7 @@
 """Stateless (counter-based) random numbers.
 
-Nothing here keeps a state: the order of an epoch, the augmentation of a sample and the dropout of a step are
-computed from the seed and from their position (epoch, sample, step). So they are the same however often a run was
-interrupted and however many processes share it.
+Nothing here has a state: the order of an epoch, the augmentation of a sample and the dropout of a step depend only on
+the seed and on their position (epoch, sample, step). Interruptions and the number of processes do not change them.
 
 Shapes: N samples, K numbers per sample.
 """
@@ -18,7 +17,7 @@ from torch import Tensor
 
 
 class Stream(IntEnum):
-    """What the numbers are for. Streams with the same seed are independent of each other."""
+    """Purposes of random numbers. Streams with the same seed are independent of each other."""
 
     SPLIT = 1
     ORDER = 2
@@ -28,7 +27,7 @@ class Stream(IntEnum):
 
 
 def key(seed: int, *counters: int) -> int:
-    """A 63-bit seed for one position, the same on every platform and in every version of Python."""
+    """A 63-bit seed for one position, the same on every platform and Python version."""
     packed = struct.pack(f"<{1 + len(counters)}q", seed, *counters)
     return int.from_bytes(hashlib.blake2b(packed, digest_size=8).digest(), "little") >> 1
 
@@ -39,12 +38,12 @@ def generator(seed: int, *counters: int) -> torch.Generator:
 
 
 def permutation(n: int, seed: int, *counters: int) -> Tensor:
-    """The integers 0 to n - 1 in an order that depends on seed and counters alone, int64 (N,)."""
+    """The integers 0 to n - 1 in an order that depends on seed and counters only, int64 (N,)."""
     return torch.randperm(n, generator=generator(seed, *counters))
 
 
 def uniforms(n: int, k: int, seed: int, *counters: int) -> Tensor:
-    """Uniform numbers in [0, 1), float32 (N, K). Row i belongs to sample i, whichever process asks for it."""
+    """Uniform numbers in [0, 1), float32 (N, K). Row i belongs to sample i on every process."""
     return torch.rand(n, k, generator=generator(seed, *counters))
 
 

@@ -1,4 +1,4 @@
-"""Random numbers that depend on a place and on nothing else."""
+"""Stateless random numbers: they depend on the seed and the counters only."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ from src.rng import Stream, generator, key, permutation, uniforms
 
 
 @pytest.mark.parametrize(
-    ("place", "expected"),
-    # From `printf '\x05\0\0\0\0\0\0\0' | b2sum -l 64` and so on: eight bytes a number, the digest read from
-    # its last byte to its first, halved. Another key means that every earlier run comes out differently.
+    ("position", "expected"),
+    # From `printf '\x05\0\0\0\0\0\0\0' | b2sum -l 64`: eight bytes per number, little-endian digest, shifted right
+    # by one. If the key changes, no earlier run can be reproduced.
     [
         ((5,), 4_849_905_822_433_771_618),
         ((5, 2, 7), 8_152_573_491_037_150_103),
         ((-1,), 1_623_352_975_185_328_750),
     ],
 )
-def test_the_key_of_a_place_never_changes(place: tuple[int, ...], expected: int):
-    assert key(*place) == expected
+def test_key_is_stable(position: tuple[int, ...], expected: int):
+    assert key(*position) == expected
 
 
-def test_a_key_is_a_seed_that_torch_takes():
-    keys = [key(seed, place) for seed in range(50) for place in range(50)]
+def test_key_is_a_valid_torch_seed():
+    keys = [key(seed, counter) for seed in range(50) for counter in range(50)]
     assert all(0 <= number < 2**63 for number in keys)
-    assert max(keys) >= 2**62  # all 63 bits are in use
+    assert max(keys) >= 2**62  # all 63 bits are used
 
 
-def test_neighbouring_places_have_keys_of_their_own():
-    places = [(0,), (1,), (0, 0), (0, 1), (1, 0), (1, 1), (0, 0, 0), (0, 0, 1), (0, 1, 0), (-1,), (0, -1)]
-    assert len({key(*place) for place in places}) == len(places)
+def test_neighboring_positions_have_different_keys():
+    positions = [(0,), (1,), (0, 0), (0, 1), (1, 0), (1, 1), (0, 0, 0), (0, 0, 1), (0, 1, 0), (-1,), (0, -1)]
+    assert len({key(*position) for position in positions}) == len(positions)
 
 
-def test_each_stream_has_a_number_of_its_own():
-    # Saved runs name streams by number, and two names for one number would be one stream.
+def test_numbers_of_the_streams_are_stable():
+    # Results depend on these numbers, and two streams with the same number would be one.
     assert {stream.name: int(stream) for stream in Stream} == {
         "SPLIT": 1,
         "ORDER": 2,
@@ -46,24 +46,24 @@ def test_each_stream_has_a_number_of_its_own():
     }
 
 
-def test_streams_of_one_seed_differ():
+def test_streams_differ():
     tables = [uniforms(20, 3, 0, stream) for stream in Stream]
-    assert not any(torch.equal(one, next_) for one, next_ in pairwise(tables))
+    assert not any(torch.equal(a, b) for a, b in pairwise(tables))
 
 
-def test_a_generator_starts_at_the_same_number_each_time():
+def test_generator_is_reproducible():
     first, second = (torch.rand(3, generator=generator(1, 2)) for _ in range(2))
     assert torch.equal(first, second)
 
 
-def test_a_permutation_holds_each_number_once():
+def test_permutation_contains_each_index_once():
     order_N = permutation(100, 0, Stream.ORDER, 0)
     assert order_N.dtype == torch.int64
     assert sorted(order_N.tolist()) == list(range(100))
     assert order_N.tolist() != list(range(100))
 
 
-def test_a_permutation_depends_on_seed_and_place_alone():
+def test_permutation_depends_on_seed_and_counters_only():
     expected = permutation(100, 0, Stream.ORDER, 3)
     permutation(100, 0, Stream.ORDER, 4)
     torch.rand(5)
@@ -72,17 +72,17 @@ def test_a_permutation_depends_on_seed_and_place_alone():
         assert not torch.equal(permutation(100, *other), expected)
 
 
-def test_uniform_numbers_fill_zero_to_one():
+def test_uniforms_are_in_zero_to_one():
     numbers_NK = uniforms(1000, 4, 0, Stream.AUGMENT)
     assert numbers_NK.shape == (1000, 4)
     assert numbers_NK.dtype == torch.float32
     assert 0 <= float(numbers_NK.min()) < 0.01
     assert 0.99 < float(numbers_NK.max()) < 1
-    # Each column on its own: 5 standard deviations of the mean of 1,000 are 5 * 0.2887 / 31.6 = 0.046.
+    # For each column, 5 standard deviations of the mean of 1,000 numbers are 5 * 0.2887 / 31.6 = 0.046.
     assert numbers_NK.mean(dim=0).sub(0.5).abs().max() < 0.046
 
 
-def test_uniform_numbers_depend_on_seed_and_place_alone():
+def test_uniforms_depend_on_seed_and_counters_only():
     expected = uniforms(10, 2, 7, 1, 2)
     torch.rand(5)
     assert torch.equal(uniforms(10, 2, 7, 1, 2), expected)
@@ -90,7 +90,7 @@ def test_uniform_numbers_depend_on_seed_and_place_alone():
         assert not torch.equal(uniforms(10, 2, *other), expected)
 
 
-def test_torch_s_own_random_state_is_left_alone():
+def test_global_random_state_of_torch_is_unchanged():
     before = torch.random.get_rng_state()
     permutation(10, 0)
     uniforms(10, 2, 0)

@@ -1,4 +1,4 @@
-"""Learning-rate schedules that are told how long training lasts, instead of being configured with it."""
+"""Learning-rate schedules over the complete training."""
 
 from __future__ import annotations
 
@@ -11,10 +11,20 @@ from torch.optim.lr_scheduler import LRScheduler
 
 
 class WarmupDecay(LRScheduler):
-    """The learning rate rises in a straight line to the optimizer's own, then falls to a share of it.
+    """Linear warmup from a fraction of the optimizer's learning rate to all of it, then decay to a fraction of it.
 
-    Stepped once a training step or once an epoch, whichever `model.lr_interval` says; its length is the
-    whole training, which the classifier sets. For training that may be prolonged, choose another schedule.
+    The classifier calls `set_total_steps` with the length of the training, so no length is configured. To train for
+    more epochs than planned, choose another schedule.
+
+    Args:
+        optimizer: the optimizer; the classifier passes it.
+        warmup: fraction of the training for the warmup, in [0, 1).
+        shape: of the decay, `linear` or `cosine`.
+        start: learning rate at the start of the warmup, as a fraction of the optimizer's.
+        end: learning rate at the end of the decay, as a fraction of the optimizer's.
+
+    Raises:
+        ValueError: if an argument is out of range.
     """
 
     def __init__(
@@ -25,40 +35,26 @@ class WarmupDecay(LRScheduler):
         start: float = 0.0,
         end: float = 0.0,
     ) -> None:
-        """
-        Args:
-            optimizer: the optimizer, given by the classifier.
-            warmup: share of the training during which the rate rises, in [0, 1).
-            shape: how it falls after that.
-            start: first rate of the rise, as a share of the optimizer's.
-            end: last rate of the fall, as a share of the optimizer's.
-        """
         if not 0 <= warmup < 1:
-            raise ValueError(f"warmup {warmup} is outside [0, 1); it is a share of the training")
+            raise ValueError(f"warmup {warmup} is outside [0, 1); it is a fraction of the training")
         if min(start, end) < 0:
             raise ValueError(f"start {start} and end {end} must not be negative")
-        if shape not in ("linear", "cosine"):
-            raise ValueError(f"shape {shape!r} is unknown; use linear or cosine")
         self.warmup, self.shape, self.start, self.end = warmup, shape, start, end
-        self.length = 1
+        self.total_steps = 1
         super().__init__(optimizer)
 
-    def set_total_steps(self, length: int) -> None:
-        """Sets how many times `step` will be called, and the first learning rate with it."""
-        self.length = max(1, length)
+    def set_total_steps(self, total_steps: int) -> None:
+        """Sets the number of times that `step` will be called, and updates the learning rate accordingly."""
+        self.total_steps = max(1, total_steps)
         for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
             group["lr"] = rate
 
-    def factor(self, progress: float) -> float:
-        """The share of the optimizer's rate, at a share of the training."""
-        if progress < self.warmup:
-            return self.start + (1 - self.start) * progress / self.warmup
-        fallen = min(1.0, (progress - self.warmup) / (1 - self.warmup))
-        if self.shape == "cosine":
-            fallen = (1 - math.cos(math.pi * fallen)) / 2
-        return 1 + (self.end - 1) * fallen
-
     def get_lr(self) -> list[float | Tensor]:
-        """The learning rate of each parameter group."""
-        factor = self.factor(self.last_epoch / self.length)
+        progress = self.last_epoch / self.total_steps
+        if progress < self.warmup:
+            factor = self.start + (1 - self.start) * progress / self.warmup
+        else:
+            decayed = min(1.0, (progress - self.warmup) / (1 - self.warmup))
+            decayed = {"linear": decayed, "cosine": (1 - math.cos(math.pi * decayed)) / 2}[self.shape]
+            factor = 1 + (self.end - 1) * decayed
         return [base * factor for base in self.base_lrs]

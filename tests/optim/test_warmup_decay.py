@@ -1,4 +1,4 @@
-"""The learning rate at the places where it can be said by hand."""
+"""WarmupDecay: learning rates that can be computed by hand."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from torch.optim import SGD
 from src.optim.warmup_decay import WarmupDecay
 
 
-def schedule(length: int, rates: tuple[float, ...] = (0.5,), **kwargs: Any) -> WarmupDecay:
-    """One for `length` steps, of an optimizer with a parameter group for each of `rates`."""
+def schedule(total_steps: int, rates: tuple[float, ...] = (0.5,), **kwargs: Any) -> WarmupDecay:
+    """A schedule for an optimizer with one parameter group for each of `rates`."""
     groups = [{"params": [nn.Parameter(torch.zeros(1))], "lr": rate} for rate in rates]
     result = WarmupDecay(SGD(groups, lr=1.0), **kwargs)
-    result.set_total_steps(length)
+    result.set_total_steps(total_steps)
     return result
 
 
 def steps(lr: WarmupDecay, count: int) -> list[float]:
-    """The first group's rate now and after each of `count` steps."""
+    """Learning rate of the first group now and after each of `count` steps."""
     rates = [lr.optimizer.param_groups[0]["lr"]]
     for _ in range(count):
         lr.optimizer.step()
@@ -31,24 +31,24 @@ def steps(lr: WarmupDecay, count: int) -> list[float]:
     return rates
 
 
-def test_linear_falls_in_a_straight_line():
+def test_linear_decay():
     assert steps(schedule(4, shape="linear"), 4) == pytest.approx([0.5, 0.375, 0.25, 0.125, 0.0])
 
 
-def test_cosine_falls_as_half_a_wave():
+def test_cosine_decay():
     # (1 + cos) / 2 at 0, 45, 90, 135 and 180 degrees, times 0.5.
     root = math.sqrt(0.5)
     expected = [0.5, 0.25 + 0.25 * root, 0.25, 0.25 - 0.25 * root, 0.0]
     assert steps(schedule(4, shape="cosine"), 4) == pytest.approx(expected)
 
 
-def test_cosine_is_the_default_and_has_no_warm_up():
+def test_default_is_cosine_without_warmup():
     assert steps(schedule(4), 4) == steps(schedule(4, warmup=0.0, shape="cosine"), 4)
 
 
 @pytest.mark.parametrize("shape", ["linear", "cosine"])
-def test_warm_up_rises_in_a_straight_line_to_the_optimizer_s_rate(shape: str):
-    # 4 of 10 steps of warm-up: 0, 1/4, 1/2, 3/4 of the rate, then all; half way down at step 7, 0 at step 10.
+def test_linear_warmup_to_the_learning_rate_of_the_optimizer(shape: str):
+    # 4 of 10 steps are warmup: 0, 1/4, 1/2, 3/4 and 1 of the rate; half of it at step 7, 0 at step 10.
     rates = steps(schedule(10, warmup=0.4, shape=shape), 10)
     assert rates[:5] == pytest.approx([0.0, 0.125, 0.25, 0.375, 0.5])
     assert rates[7] == pytest.approx(0.25)
@@ -56,57 +56,57 @@ def test_warm_up_rises_in_a_straight_line_to_the_optimizer_s_rate(shape: str):
 
 
 @pytest.mark.parametrize("shape", ["linear", "cosine"])
-def test_start_and_end_are_shares_of_the_optimizer_s_rate(shape: str):
+def test_start_and_end_are_fractions_of_the_learning_rate_of_the_optimizer(shape: str):
     rates = steps(schedule(4, warmup=0.5, shape=shape, start=0.2, end=0.1), 4)
-    # Half way up from 0.2 to 1 is 0.6, half way down from 1 to 0.1 is 0.55; all times 0.5.
+    # 0.6 is halfway between 0.2 and 1, 0.55 halfway between 1 and 0.1; all times 0.5.
     assert rates == pytest.approx([0.1, 0.3, 0.5, 0.275, 0.05])
 
 
-def test_after_the_end_the_last_rate_stays():
+def test_learning_rate_is_constant_after_the_last_step():
     assert steps(schedule(2, end=0.1), 4)[2:] == pytest.approx([0.05, 0.05, 0.05])
 
 
-def test_each_parameter_group_keeps_its_own_rate():
+def test_each_parameter_group_has_its_own_learning_rate():
     lr = schedule(4, shape="linear", rates=(0.5, 0.1))
     steps(lr, 2)
     assert lr.get_last_lr() == pytest.approx([0.25, 0.05])
 
 
-def test_stretching_sets_the_rate_at_once():
+def test_set_total_steps_updates_the_learning_rate():
     lr = schedule(4, shape="linear")
     assert steps(lr, 2)[-1] == pytest.approx(0.25)
-    lr.set_total_steps(8)  # two of eight steps are done, no longer two of four
+    lr.set_total_steps(8)  # two of eight steps are done instead of two of four
     assert steps(lr, 6) == pytest.approx([0.375, 0.3125, 0.25, 0.1875, 0.125, 0.0625, 0.0])
 
 
-def test_a_length_of_zero_divides_nothing_by_zero():
+def test_zero_total_steps():
     assert steps(schedule(0, shape="linear"), 1) == pytest.approx([0.5, 0.0])
 
 
-def test_a_saved_state_goes_on_where_it_was():
+def test_resumes_from_a_saved_state():
     kwargs: dict[str, Any] = {"warmup": 0.25, "shape": "linear", "start": 0.2, "end": 0.1}
-    whole = steps(schedule(8, **kwargs), 8)
+    uninterrupted = steps(schedule(8, **kwargs), 8)
     saved = schedule(8, **kwargs)
     steps(saved, 3)
     resumed = schedule(8, **kwargs)
     resumed.load_state_dict(saved.state_dict())
-    assert steps(resumed, 5)[1:] == pytest.approx(whole[4:])
+    assert steps(resumed, 5)[1:] == pytest.approx(uninterrupted[4:])
 
 
-def test_a_saved_state_holds_plain_values_alone():
-    # Anything else would be refused when the checkpoint is read.
+def test_state_dict_contains_plain_values_only():
+    # torch.load(weights_only=True) rejects other types.
     plain = (bool, int, float, str, list, type(None))
     assert all(isinstance(value, plain) for value in schedule(8).state_dict().values())
 
 
 @pytest.mark.parametrize("warmup", [-0.1, 1.0, 5.0])
-def test_a_warm_up_out_of_range_is_named(warmup: float):
+def test_warmup_out_of_range_raises(warmup: float):
     with pytest.raises(ValueError, match=rf"warmup {warmup} is outside \[0, 1\)"):
         schedule(4, warmup=warmup)
 
 
 @pytest.mark.parametrize("name", ["start", "end"])
-def test_a_negative_share_is_named(name: str):
+def test_negative_fraction_raises(name: str):
     kwargs: dict[str, Any] = {name: -0.5}
     with pytest.raises(ValueError, match=rf"{name} -0.5\b.*must not be negative"):
         schedule(4, **kwargs)
