@@ -200,7 +200,7 @@ class CLI(LightningCLI):
         try:
             super().instantiate_classes()
         except (ValueError, TypeError) as error:
-            raise UserError(explain(str(error))) from error
+            raise UserError(explain(error)) from error
         self.model.config = self.experiment
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

@@ -2,37 +2,39 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-import importlib
 import inspect
+import pkgutil
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn
-from weakref import WeakSet
+from types import ModuleType
+from typing import Any, NoReturn
 
 import yaml
 from lightning.pytorch.cli import LightningArgumentParser
 
+from src import data, models, optim
+from src.data import augment
 from src.errors import UserError
 
-# What jsonargparse says of its own types around the one line that helps.
-_NOISE = (
-    re.compile(r"^Does not validate against any of the Union subtypes"),
-    re.compile(r"^Subtypes:"),
-    re.compile(r"^Errors:"),
-    re.compile(r"^Given value( type)?:"),
-    re.compile(r"^Expected a <class 'NoneType'>"),
-    re.compile(r"^Expected a path but .* either not accessible or invalid$"),
-    re.compile(r"^For more details"),
+# Classes of these packages are suggested, and shown by --help.
+PACKAGES = (augment, data, models, optim)
+
+# jsonargparse raises built-in exceptions: what an error wraps, and for which key, is in its text alone.
+_WRAPPER = re.compile(
+    r"Parser key \"(?P<key>[^\"]+)\":?|Problem with given class_path '(?P<class_path>[^']+)':|"
+    r"Does not validate against any|Type \S.* expects a function or a callable class: |\n- Expected a path but"
 )
-_NOT_ACCEPTED = re.compile(r"Option '([^']+)' is not accepted")
-_CLASS = re.compile(r"class_path '([^']+)'")
-_UNRECOGNIZED = re.compile(r"(?:[Uu]nrecognized arguments:|Key|[Oo]ption|key) '?-*([\w.+]+)")
+_UNKNOWN = re.compile(r"(?:Group '(.+)' does not accept option|[Oo]ption|unrecognized arguments:) '?-*([\w.]+)")
+_EXPECTED = re.compile(r"Expected an? (.+?)\. Got value: (.*)", re.DOTALL)
+_EXPECTED_BY_UNION = re.compile(r"- Expected an? ([^:\n]+)$", re.MULTILINE)
+_NOT_A_CLASS_PATH = re.compile(r"Expected a dot import path string: (.*)")
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that is given twice, of which YAML would silently take the last."""
+    """Raises for a key that is given twice, of which YAML takes the last without a warning."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -46,7 +48,7 @@ class _Loader(yaml.SafeLoader):
 
 
 def check_yaml(path: Path) -> None:
-    """Raises UserError with file, line and reason if a file is no YAML configuration; jsonargparse names no file."""
+    """Raises UserError with file, line and reason if a file is not a YAML mapping; jsonargparse names no file."""
     try:
         content = yaml.load(path.read_text(), _Loader)
     except yaml.YAMLError as error:
@@ -55,78 +57,92 @@ def check_yaml(path: Path) -> None:
         reason = getattr(error, "problem", None) or error
         raise UserError(f"{path}{where} is not YAML: {reason}. Check brackets, quotes and indentation there") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not a text file, so no configuration") from error
+        raise UserError(f"{path} is not a text file") from error
     if not isinstance(content, dict):
-        raise UserError(f"{path} holds no configuration: it must have keys such as model and data, with a colon each")
+        raise UserError(f"{path} is not a configuration: it must be a mapping with keys such as model and data")
 
 
 class Parser(LightningArgumentParser):
-    """Lightning's parser, with three differences: no abbreviated options (a misspelt one is an error), the
-    nearest name suggested, and errors raised instead of printed below the usage."""
-
-    # Those of the subcommands too: it is the outer parser that finds a misspelt key in their YAML.
-    _all: ClassVar[WeakSet[Parser]] = WeakSet()
+    """Lightning's parser without abbreviations, so that a misspelled option is an error, and with errors that are
+    raised as one paragraph."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("allow_abbrev", False)
-        super().__init__(*args, **kwargs)
-        self._all.add(self)
+        super().__init__(*args, **{"prog": "python -m src", "allow_abbrev": False, **kwargs})
+        self._subcommand_parsers: dict[str, Parser] = {}
+
+    def add_subcommands(self, *args: Any, **kwargs: Any) -> Any:
+        action = super().add_subcommands(*args, **kwargs)
+        self._subcommand_parsers = action.choices
+        return action
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Raises UserError with the message as one paragraph."""
-        if not self.exit_on_error:  # a parser inside, for the arguments of a class: the outer one goes on
+        """Raises UserError; the parser of a class, whose errors the parser of the command line wraps, ArgumentError."""
+        with contextlib.suppress(Exception):  # a fault in the wording must not replace the error
+            if unknown := _UNKNOWN.match(message):
+                name = ".".join(filter(None, unknown.groups()))
+                message += _suggestion(name, self._options(), list_all=not self.exit_on_error)
+            elif ex and self.exit_on_error:
+                message = explain(ex)
+        if not self.exit_on_error:
             super().error(message, ex)
-        options = {key for parser in list(self._all) for key, _ in parser.get_defaults(skip_validation=True).items()}
-        raise UserError(explain(message, sorted(options))) from ex
+        raise UserError(" ".join(message.split())) from ex
+
+    def _options(self) -> list[str]:
+        """Full names, those of the subcommands included: the outer parser checks the keys of a configuration file."""
+        own = [
+            name[2:] for name in self._option_string_actions if name[:2] == "--" and not name.endswith(("help", "+"))
+        ]
+        return [*own, *(name for parser in self._subcommand_parsers.values() for name in parser._options())]
 
 
-def explain(message: str, options: Iterable[str] = ()) -> str:
-    """What of a message of jsonargparse helps, in one paragraph, with the nearest name of a misspelt one.
+def explain(error: BaseException) -> str:
+    """Key, class path and reason of an error, in one paragraph, with the nearest name for a misspelled one.
 
-    Args:
-        message: of several lines.
-        options: the full names that the parser accepts.
+    jsonargparse wraps the reason in up to eight exceptions, each with the text of all inner ones and of all
+    alternatives. This follows the chain of causes to the innermost.
     """
-    lines = [line.strip().removeprefix("- ").strip() for line in message.splitlines()]
-    kept = list(dict.fromkeys(line for line in lines if line and not any(noise.match(line) for noise in _NOISE)))
-    text = " ".join(kept)
-    text = re.sub(r"<class '(?:[\w]+\.)*(\w+)'>", r"\1", text)
-    text = re.sub(r"typing\.Literal\[(.*?)\]", r"one of \1", text)
-    text = re.sub(r"Problem with given class_path '([^']+)':", r"\1:", text)
-    text = re.sub(
-        r"(?<=: )(?:Expected an? |Expected )(?=\w)",
-        "expected ",
-        text.replace("Expected a one of", "Expected one of"),
-    )
-    text = text.replace(". Got value:", ", not").replace("Parser key ", "")
-    return text + _suggestion(" ".join(lines), options)
+    keys: list[str] = []
+    class_path = outer = ""
+    while match := _WRAPPER.match(text := str(error)):
+        if match["key"] and match["key"] not in keys[-1:]:
+            keys.append(match["key"])
+        class_path = match["class_path"] or class_path
+        if error.__cause__ is None:
+            text = text[match.end() :]
+            break
+        outer, error = text, error.__cause__
+    place = ".".join(keys) + (f" ({class_path})" if class_path else "")
+    return " ".join(f"{place}: {_reason(error, text, outer)}".removeprefix(": ").split())
 
 
-def _suggestion(text: str, options: Iterable[str]) -> str:
-    """`; did you mean ...?`, where something is misspelt and something like it exists."""
-    if match := _NOT_ACCEPTED.search(text):
-        wrong, known = match[1].split(".")[0], _parameters(text)
-    elif "no attribute" in text and (match := re.search(r"module '([^']+)' has no attribute '([^']+)'", text)):
-        wrong, known = match[2], dir(importlib.import_module(match[1]))
-    elif match := _UNRECOGNIZED.search(text):
-        wrong, known = match[1], list(options)
-    else:
-        return ""
-    near = difflib.get_close_matches(wrong, list(known), n=2, cutoff=0.6)
-    if near:
+def _reason(error: BaseException, text: str, outer: str) -> str:
+    """The text of the innermost error; `outer` names the alternatives of a union."""
+    if match := _EXPECTED.fullmatch(text):
+        types = _EXPECTED_BY_UNION.findall(outer) if "Union" in outer else []
+        return f"expected {' or '.join(map(_type_name, types or [match[1]]))}, not {match[2]}"
+    if match := _NOT_A_CLASS_PATH.fullmatch(text):
+        known = [name for package in PACKAGES for name in package.__all__]
+        return f"{match[1]} is not a class path{_suggestion(match[1], known)}"
+    if isinstance(error, AttributeError) and inspect.ismodule(error.obj):
+        return text + _suggestion(error.name, _names(error.obj), list_all=True)
+    if isinstance(error, ModuleNotFoundError) and error.name:
+        return text + _suggestion(error.name, [module.name for module in pkgutil.iter_modules()])
+    return text
+
+
+def _names(module: ModuleType) -> list[str]:
+    """Classes, functions and submodules."""
+    own = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+    return own + [submodule.name for submodule in pkgutil.iter_modules(getattr(module, "__path__", ()))]
+
+
+def _type_name(text: str) -> str:
+    text = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", text).replace("NoneType", "null")
+    return re.sub(r"typing\.Literal\[(.*)\]", r"one of \1", text)
+
+
+def _suggestion(name: str, known: Collection[str], list_all: bool = False) -> str:
+    """`; did you mean ...?`, or the few that are known if none is near."""
+    if near := difflib.get_close_matches(name, known, n=2):
         return f"; did you mean {' or '.join(near)}?"
-    if known and len(known) < 30:
-        return f"; there are {', '.join(known)}"
-    return ""
-
-
-def _parameters(text: str) -> list[str]:
-    """The arguments of the last class or function that a message names, as jsonargparse resolves them."""
-    names = _CLASS.findall(text)
-    if not names:
-        return []
-    module, _, name = names[-1].rpartition(".")
-    target = getattr(importlib.import_module(module), name)
-    parser = LightningArgumentParser()
-    add_arguments = parser.add_class_arguments if inspect.isclass(target) else parser.add_function_arguments
-    return add_arguments(target, fail_untyped=False)
+    return f"; choose from {', '.join(known)}" if list_all and 0 < len(known) < 30 else ""
