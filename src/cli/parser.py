@@ -123,7 +123,7 @@ def _reason(error: BaseException, text: str, outer: str) -> str:
     if match := _NOT_A_CLASS_PATH.fullmatch(text):
         known = [name for package in PACKAGES for name in package.__all__]
         return f"{match[1]} is not a class path{_suggestion(match[1], known)}"
-    if isinstance(error, AttributeError) and inspect.ismodule(error.obj):
+    if isinstance(error, AttributeError) and error.name and inspect.ismodule(error.obj):
         return text + _suggestion(error.name, _names(error.obj), list_all=True)
     if isinstance(error, ModuleNotFoundError) and error.name:
         return text + _suggestion(error.name, [module.name for module in pkgutil.iter_modules()])
@@ -143,6 +143,6 @@ def _type_name(text: str) -> str:
 
 def _suggestion(name: str, known: Collection[str], list_all: bool = False) -> str:
     """`; did you mean ...?`, or the few that are known if none is near."""
-    if near := difflib.get_close_matches(name, known, n=2):
-        return f"; did you mean {' or '.join(near)}?"
+    if nearest := difflib.get_close_matches(name, known, n=1):
+        return f"; did you mean {nearest[0]}?"
     return f"; choose from {', '.join(known)}" if list_all and 0 < len(known) < 30 else ""
