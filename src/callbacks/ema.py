@@ -1,94 +1,82 @@
-"""Averaged weights."""
+"""Exponential moving average of the weights."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from lightning import Callback, LightningModule, Trainer
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-ENTRY = "ema"  # of a checkpoint: the weights that are trained, since `state_dict` holds the averaged ones
+# Checkpoint entry with the trained weights; `state_dict` holds the averaged ones.
+ENTRY = "current_model_state"
 
 
-class EMA(Callback):
-    """Keeps an exponential moving average of the weights and of batch norm's statistics; validation, test, `predict`
-    and the checkpoints' `state_dict` take it in place of the weights that are trained.
+class EMA(WeightAveraging):
+    """Validates, tests and saves an exponential moving average of the weights and of batch norm's statistics.
 
-    Lightning's `EMAWeightAveraging` leaves the averaged weights in the network when training ends, so that a
-    prolonged run would go on from others than it had, and copies the whole module, metrics included, to average them.
+    Lightning's `WeightAveraging` with three differences: the average starts at the initial weights, lies on the
+    network's device also in training on a GPU, and does not replace the trained weights when training ends, so that
+    resuming with a larger `max_epochs` equals one longer run.
     """
 
     def __init__(self, decay: float = 0.999, warmup: bool = True) -> None:
         """
         Args:
-            decay: share of the average that a step keeps, in [0, 1).
-            warmup: keep less of it at the beginning, (1 + n) / (10 + n) after n steps, so that the first weights are
-                soon forgotten.
+            decay: fraction of the average that each step keeps, in [0, 1).
+            warmup: limit the decay to (1 + n) / (10 + n) after n steps, so that the initial weights soon matter little.
+
+        Raises:
+            ValueError: if `decay` is out of range.
         """
         if not 0 <= decay < 1:
-            raise ValueError(f"decay {decay} is outside [0, 1); 0.999 remembers about the last 1,000 steps")
+            raise ValueError(f"decay {decay} is outside [0, 1); 0.999 averages over about the last 1,000 steps")
+        super().__init__(multi_avg_fn=self._update)
         self.decay = decay
         self.warmup = warmup
-        self._average: dict[str, Tensor] | None = None
-        self._steps = 0
-
-    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Puts the trained weights back into the network, whose place the averaged ones have taken in the file."""
-        if trainer.state.fn == "fit" and ENTRY in checkpoint:
-            self._average = _copy(checkpoint["state_dict"], pl_module.device)
-            self._steps = checkpoint[ENTRY]["steps"]
-            pl_module.load_state_dict(checkpoint[ENTRY]["state_dict"])
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Begins with the first weights."""
-        if trainer.ckpt_path is None or self._average is None:
-            self._average, self._steps = _copy(pl_module.state_dict()), 0
-        self._latest = trainer.global_step
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Takes in the weights, when the optimizer has moved them."""
-        if trainer.global_step == self._latest:
-            return
-        self._latest = trainer.global_step
-        decay = min(self.decay, (1 + self._steps) / (10 + self._steps)) if self.warmup else self.decay
-        self._steps += 1
-        assert self._average is not None
-        now = pl_module.state_dict()
-        fractions = [name for name, value in now.items() if value.is_floating_point()]
-        average = get_ema_multi_avg_fn(decay)
-        average([self._average[name] for name in fractions], [now[name] for name in fractions], None)
-        for name in now.keys() - set(fractions):  # counts
-            self._average[name].copy_(now[name])
-
-    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Lends the network the averaged weights."""
-        if trainer.state.fn == "fit":
-            self._swap(pl_module)
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Takes them back."""
-        if trainer.state.fn == "fit":
-            self._swap(pl_module)
-
-    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Saves both."""
-        if self._average is not None:
-            checkpoint[ENTRY] = {"state_dict": checkpoint["state_dict"], "steps": self._steps}
-            checkpoint["state_dict"] = self._average
 
     @torch.no_grad()
-    def _swap(self, pl_module: LightningModule) -> None:
-        if self._average is None:  # validation before training
+    def _update(self, averages: list[Tensor], values: list[Tensor], num_averaged: Tensor) -> None:
+        if not averages[0].is_floating_point():  # counts, such as batch norm's num_batches_tracked
+            for average, value in zip(averages, values, strict=True):
+                average.copy_(value)
             return
-        for name, value in pl_module.state_dict().items():
-            trained = value.clone()
-            value.copy_(self._average[name])
-            self._average[name].copy_(trained)
+        steps = int(num_averaged) - 1
+        decay = min(self.decay, (1 + steps) / (10 + steps)) if self.warmup else self.decay
+        get_ema_multi_avg_fn(decay)(averages, values, num_averaged)
 
+    # Lightning creates the average in `setup`, before the network is moved to its device, and would average on the CPU.
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._resumed_from: dict[str, Any] = {}
 
-def _copy(state: dict[str, Tensor], device: torch.device | None = None) -> dict[str, Tensor]:
-    return {name: value.detach().clone().to(device or value.device) for name, value in state.items()}
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        if trainer.state.fn == "fit" and ENTRY in checkpoint:
+            self._resumed_from = checkpoint
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().setup(trainer, pl_module, "fit")
+        if self._resumed_from:
+            super().on_load_checkpoint(trainer, pl_module, self._resumed_from)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not self._resumed_from:  # the first update copies: make it now, of the initial weights
+            self.load_state_dict({"latest_update_step": trainer.global_step - 1})
+            super().on_train_batch_end(trainer, pl_module, None, None, 0)
+        self._resumed_from = {}
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keeps the trained weights in the network."""
+
+    # Lightning swaps in `on_validation_epoch_start`, too late for callbacks that synchronize buffers before validation.
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == "fit":
+            super().on_validation_epoch_start(trainer, pl_module)
+
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Done in `on_validation_start`."""
+
+    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == "fit":
+            super().on_validation_epoch_end(trainer, pl_module)

@@ -131,7 +131,7 @@ def test_a_run_that_died_and_was_resumed_is_the_same(
         events.rename(tmp_path / f"events.out.tfevents.0.{number}")  # before those of the next second
     fit(tmp_path, kind=kind, resume=True)
     (expected, expected_curves), (saved, curves) = whole(kind), outcome(tmp_path)
-    for entry in {"state_dict", "optimizer_states", "ema"} & expected.keys():
+    for entry in {"state_dict", "optimizer_states", "current_model_state", "averaging_state"} & expected.keys():
         torch.testing.assert_close(saved[entry], expected[entry], rtol=0, atol=0)
     assert saved["lr_schedulers"] == expected["lr_schedulers"]
     assert saved["global_step"] == expected["global_step"]

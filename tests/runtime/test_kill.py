@@ -57,7 +57,7 @@ def outcome(directory: Path) -> tuple[list[Any], dict[str, list[tuple[int, float
     board = EventAccumulator(str(directory), {"scalars": 0}).Reload()
     names = [name for name in board.Tags()["scalars"] if name.startswith(("train/", "val/", "lr-"))]
     curves = {name: [(point.step, point.value) for point in board.Scalars(name)] for name in names}
-    return [saved["state_dict"], saved["ema"], saved["optimizer_states"]], curves
+    return [saved["state_dict"], saved["current_model_state"], saved["optimizer_states"]], curves
 
 
 @pytest.mark.slow

@@ -118,4 +118,4 @@ def test_averaged_weights_need_their_average(tmp_path: Path) -> None:
 def test_an_average_may_begin_later(tmp_path: Path) -> None:
     fit(tmp_path, max_epochs=1)
     fit(tmp_path, resumed=True, callbacks=EMA())
-    assert "ema" in read(tmp_path / "checkpoints" / "last.ckpt")
+    assert "current_model_state" in read(tmp_path / "checkpoints" / "last.ckpt")
