@@ -27,7 +27,7 @@ from src.data.augment import keras
 from src.data.augment.augmentation import Fill
 from src.models.dropout import Dropout
 from src.runtime import cpu
-from src.runtime.trainer import native_precision
+from src.runtime.precision import native_precision
 
 
 class Parts(NamedTuple):

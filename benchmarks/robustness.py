@@ -31,7 +31,10 @@ from src.classifier import Classifier
 from src.data import CIFAR10
 from src.optim import Muon
 from src.runtime.checkpoint_file import write
-from src.runtime.trainer import Trainer, native_precision
+from src.runtime.default_callbacks import DefaultCallbacks
+from src.runtime.precision import native_precision
+from src.runtime.run_checkpoints import RunCheckpoints
+from src.runtime.trainer import Trainer
 
 
 def train(kind: str, data_dir: str, steps: int, every: int) -> None:
@@ -56,7 +59,8 @@ def train(kind: str, data_dir: str, steps: int, every: int) -> None:
                 use_distributed_sampler=False,
             )
         else:
-            trainer = Trainer(**same, checkpoint_every_n_steps=every if kind == "on" else None)
+            checkpoints = RunCheckpoints(every_n_steps=every if kind == "on" else None)
+            trainer = Trainer(**same, default_callbacks=DefaultCallbacks(checkpoints=checkpoints))
         trainer.fit(model, datamodule=data)
 
 

@@ -24,7 +24,7 @@ from benchmarks.notebooks import BATCH, FITS, SHORT
 from benchmarks.table import conditions, table
 from benchmarks.turns import Side, measure, ratio
 from src.data import CIFAR10
-from src.runtime.trainer import native_precision
+from src.runtime.precision import native_precision
 
 PRECISIONS = tuple(dict.fromkeys((native_precision(), "32-true")))
 BACKENDS = ("tensorflow", "jax", "torch")

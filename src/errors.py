@@ -1,13 +1,13 @@
-"""What goes wrong in a way that the user can mend."""
+"""Errors that are printed as one paragraph."""
 
 
 class UserError(Exception):
-    """Shown as one paragraph without a traceback; the process ends with code 2.
+    """What the user can fix: printed as one paragraph without a traceback; the process exits with code 2.
 
-    The message names what is wrong with which value, the rule, and a way out. Constructors raise ValueError
-    for their arguments, which is shown in the same way; this is for what comes to light later.
+    The message names the value, the rule, and what to do. Constructors raise ValueError for their arguments, which
+    is printed in the same way; this is for what is found later.
     """
 
 
 class RankLost(Exception):
-    """A process of the run is gone. Shown as one paragraph too, but ends with code 1: nobody typed it."""
+    """Another process of the run has died: printed as one paragraph too, but the process exits with code 1."""

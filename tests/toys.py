@@ -14,6 +14,8 @@ from torch import Tensor, nn
 
 from src.classifier import Classifier
 from src.data import ImageDataModule, ImageSet
+from src.runtime.default_callbacks import DefaultCallbacks
+from src.runtime.run_checkpoints import RunCheckpoints
 from src.runtime.trainer import Trainer
 
 
@@ -28,9 +30,9 @@ class Squares(ImageDataModule):
         super().__init__(**{"batch_size": 6, "val_fraction": 0.2, **kwargs})
         self.size = size
 
-    def read(self, part: str) -> ImageSet:
+    def read(self, subset: str) -> ImageSet:
         labels_N = torch.arange(self.size) % 3
-        noise_NHWC = torch.rand(self.size, 4, 4, 3, generator=torch.Generator().manual_seed(len(part)))
+        noise_NHWC = torch.rand(self.size, 4, 4, 3, generator=torch.Generator().manual_seed(len(subset)))
         bright_NC = nn.functional.one_hot(labels_N, 3)
         images_NHWC = 120 * noise_NHWC + 100 * bright_NC[:, None, None, :]
         return ImageSet(images_NHWC.to(torch.uint8), labels_N)
@@ -71,6 +73,9 @@ def classifier(**kwargs: Any) -> Classifier:
     return Classifier(**{"net": Linear(), "num_classes": 3, **kwargs})
 
 
-def trainer(directory: Path, **kwargs: Any) -> Trainer:
+def trainer(directory: Path, every_n_steps: int | None = None, **kwargs: Any) -> Trainer:
+    """A trainer of one epoch; `every_n_steps` is that of last.ckpt."""
+    if every_n_steps:
+        kwargs["default_callbacks"] = DefaultCallbacks(checkpoints=RunCheckpoints(every_n_steps=every_n_steps))
     defaults = {"max_epochs": 1, "precision": "32-true", "accelerator": "cpu", "logger": False}
     return Trainer(default_root_dir=str(directory), enable_progress_bar=False, **{**defaults, **kwargs})

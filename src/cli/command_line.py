@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -22,8 +23,11 @@ from src.cli.parser import Parser, check_yaml, explain
 from src.data import ImageDataModule
 from src.data.storage.disk import OF_THE_DISK
 from src.errors import UserError
-from src.runtime import run_directory
-from src.runtime.trainer import Trainer, native_precision
+from src.runtime import file_format, run_directory
+from src.runtime.default_callbacks import DefaultCallbacks
+from src.runtime.lightning_workarounds import ExplicitConfiguration
+from src.runtime.precision import native_precision
+from src.runtime.trainer import Trainer
 
 # The keys of config.yaml; the others (resume, run, ckpt_path, ...) belong to one invocation.
 EXPERIMENT = ("seed_everything", "trainer", "model", "data")
@@ -51,7 +55,7 @@ class SaveConfig(SaveConfigCallback):
         )
 
 
-class CLI(LightningCLI):
+class CLI(ExplicitConfiguration, LightningCLI):
     """Lightning's command line with run directories."""
 
     def __init__(
@@ -89,11 +93,16 @@ class CLI(LightningCLI):
             default=0,
             help="Seed of the initial weights, the order of the samples, augmentation and dropout.",
         )
+        parser.add_argument(
+            f"--{file_format.ENTRY}", type=int, default=file_format.FORMAT_VERSION, help=argparse.SUPPRESS
+        )
         parser.add_argument("--trainer.help", action=TrainerHelp)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Links the arguments that two classes share."""
         parser.epilog = EPILOG
+        for name, default in DefaultCallbacks.as_config().items():
+            parser.set_defaults({f"trainer.default_callbacks.{name}": default})
         parser.link_arguments("seed_everything", "data.init_args.seed")
         parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
 
@@ -105,25 +114,18 @@ class CLI(LightningCLI):
         if any(argument.endswith((".yaml", ".yml")) and argument[0] != "-" for argument in arguments[1:2]):
             raise UserError(f"{arguments[1]} stands alone; did you forget --config before it?")
         self.run_directory = (run_directory.inherited() or run_directory.find(named.run)) if named.run else None
-        if self.run_directory:
-            check_yaml(self.run_directory / run_directory.CONFIG)
-        for path in map(Path, named.config):
-            if path.is_file():
-                check_yaml(path)
         self.recipe = Path(named.config[0]).stem if named.config else "run"
         if self.run_directory:
             first = arguments.index(named.subcommand) + 1
             arguments[first:first] = ["--config", str(self.run_directory / run_directory.CONFIG)]
+            named.config.append(str(self.run_directory / run_directory.CONFIG))
+        arguments = migrated(arguments, named.config)
         if arguments[:1] == ["fit"] and not any(argument.startswith("-") for argument in arguments[1:]):
             raise UserError("fit needs a recipe, for example: python -m src fit --config configs/quickstart.yaml")
         self.config = parser.parse_args(arguments[1:] if arguments[:1] == ["doctor"] else arguments)
         seed = self.config.get(str(self.config.get("subcommand")), self.config).seed_everything
         if not 0 <= seed < 2**32:
             raise UserError(f"seed_everything {seed} is outside [0, 2**32)")
-
-    def _parse_ckpt_path(self) -> None:
-        """Not Lightning's way, which is to let what a checkpoint stores overwrite the command line. There is
-        no public switch for it; tests/test_cli.py breaks if this is no longer called."""
 
     # What is run
 
@@ -178,7 +180,7 @@ class CLI(LightningCLI):
         self.run_directory = Path(directory) if directory else run_directory.new(self.recipe)
         config.trainer.default_root_dir = None
         dumped = yaml.safe_load(self._parser(self.subcommand).dump(config, skip_unset=False))
-        self.experiment = {key: dumped[key] for key in EXPERIMENT}
+        self.experiment = {file_format.ENTRY: file_format.FORMAT_VERSION, **{key: dumped[key] for key in EXPERIMENT}}
 
     def _check_directory(self, resume: str | None) -> None:
         """Prints what differs from the configuration of a resumed run; raises UserError for a run that exists."""
@@ -187,7 +189,7 @@ class CLI(LightningCLI):
         if not run_directory.is_rank_zero():
             return
         if resume:
-            for line in run_directory.diff(yaml.safe_load(path.read_text()), self.experiment):
+            for line in run_directory.diff(file_format.read_config(path), self.experiment):
                 print(f"differs from the saved configuration: {line}")
         elif path.exists():
             raise UserError(
@@ -220,6 +222,23 @@ def named_in(arguments: list[str]) -> argparse.Namespace:
         return early.parse_known_args(arguments)[0]
     except argparse.ArgumentError as error:
         raise UserError(str(error)) from error
+
+
+def migrated(arguments: list[str], paths: list[str]) -> list[str]:
+    """The arguments with configuration files of an older format replaced by their migrated content.
+
+    Raises:
+        UserError: if a file is not YAML, or of a format that cannot be migrated.
+    """
+    replaced: dict[str, str] = {}
+    for path in filter(os.path.isfile, paths):
+        check_yaml(Path(path))
+        content = yaml.safe_load(Path(path).read_text())
+        current = file_format.migrate_config(content, path)
+        if current != {file_format.ENTRY: file_format.FORMAT_VERSION, **content}:
+            replaced[path] = yaml.safe_dump(current)
+            replaced[f"--config={path}"] = f"--config={replaced[path]}"
+    return [replaced.get(argument, argument) for argument in arguments]
 
 
 def check_duration(trainer: Namespace) -> None:

@@ -21,7 +21,6 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from torch import Tensor
 
-from src.callbacks.summary import layers
 from src.classifier import Classifier
 from src.cli import machine as here
 from src.cli.finding import Finding, size
@@ -32,7 +31,8 @@ from src.errors import UserError
 from src.runtime import resume, run_directory
 from src.runtime.checkpoint_file import check_same_network
 from src.runtime.manifest import hardware
-from src.runtime.trainer import native_precision
+from src.runtime.precision import native_precision
+from src.runtime.preflight import check_network
 
 PYPROJECT = Path(__file__).parents[2] / "pyproject.toml"
 
@@ -206,7 +206,7 @@ def batches(train_indices: Tensor, batch_size: int, processes: int, drop_last: b
 def network(model: Classifier, example_1CHW: Tensor, num_classes: int) -> Finding:
     """Whether the network takes a picture and gives a logit a class."""
     try:
-        layers(model.net, example_1CHW, num_classes)
+        check_network(model.net, example_1CHW, num_classes)
     except UserError as error:
         return Finding("FAIL", "network", str(error))
     count = sum(parameter.numel() for parameter in model.net.parameters())
@@ -279,7 +279,7 @@ def resumable(model: Classifier, find: Callable[[], Found], averaged: bool, max_
     """
     try:
         path, saved, complaints = find()
-        resume.check(model, saved, str(path), averaged=averaged)
+        resume.check_resumable(model, saved, str(path), averaged=averaged)
     except UserError as error:
         return Finding("FAIL", "checkpoint", str(error))
     # An epoch that was saved at its end counts as processed, one that was saved in its middle does not.

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
 from lightning.pytorch.cli import LightningArgumentParser
 
 from src.callbacks.ema import EMA
@@ -16,9 +15,9 @@ from src.cli import doctor
 from src.cli.command_line import CLI, check_duration, named_in
 from src.cli.finding import Finding, report
 from src.errors import UserError
-from src.runtime import run_directory
+from src.runtime import file_format, run_directory
 from src.runtime.checkpoint_file import read
-from src.runtime.resume import latest
+from src.runtime.resume import latest_checkpoint
 from src.runtime.trainer import Trainer
 
 
@@ -50,9 +49,7 @@ class Examination(CLI):
         yield Finding("ok", "configuration", f"it parses, and {' and '.join(parts)} can be built")
         again = bool(config.resume or config.run)
         if again:
-            for line in run_directory.diff(
-                yaml.safe_load((directory / run_directory.CONFIG).read_text()), self.experiment
-            ):
+            for line in run_directory.diff(file_format.read_config(directory / run_directory.CONFIG), self.experiment):
                 yield Finding("note", "configuration", f"differs from the saved one: {line}")
         if not config.run:
             try:
@@ -73,7 +70,7 @@ class Examination(CLI):
         config, directory = self.config, self.run_directory
         assert directory is not None
         if config.resume:
-            return latest(directory, rename_damaged=False)
+            return latest_checkpoint(directory, rename_damaged=False)
         if config.run:
             path = run_directory.find_checkpoint(
                 directory, f"{config.trainer.test_checkpoint}.ckpt", run_directory.LAST, run_directory.PREVIOUS

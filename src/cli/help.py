@@ -51,7 +51,8 @@ class ShortHelp(DefaultHelpFormatter):
     def shows(self, action: argparse.Action) -> bool:
         """Whether to show an argument."""
         part, _, name = action.dest.partition(".")
-        return not name.endswith("help") and not (part == "trainer" and name in _RARE)
+        hidden = part == "trainer" and (name in _RARE or name.startswith("default_callbacks"))
+        return not name.endswith("help") and not hidden
 
     def _expand_help(self, action: argparse.Action) -> str:
         return _CHOICES.sub("", _KNOWN.sub(_of_this_project, super()._expand_help(action)))

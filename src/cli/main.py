@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import sys
 import threading
-import warnings
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -16,7 +14,7 @@ from src.cli.command_line import CLI
 from src.cli.doctor_cli import examine
 from src.data.storage.disk import OF_THE_DISK
 from src.errors import RankLost, UserError
-from src.runtime import cpu
+from src.runtime import cpu, lightning_workarounds
 
 # What a disk or a folder can refuse.
 _OF_THE_USER = OF_THE_DISK | {errno.ENOENT, errno.EISDIR}
@@ -60,31 +58,8 @@ def _stop(error: Exception, code: int = 2) -> None:
 
 
 def _quieten() -> None:
-    """Leaves out what Lightning and its companions say of themselves at every start."""
-    # `src.runtime.trainer` says which device and precision, `fit` says what it goes on from.
-    chatter = (
-        "GPU available",
-        "Loading `train_dataloader`",
-        "Restoring states",
-        "Restored all states",
-        "Loaded model weights",
-        "TPU available",
-        "💡 Tip",
-        "Using bfloat16",
-        "`Trainer.fit` stopped",
-        "Seed set",
-        "`weights_only` was",
-    )
-    for name in ("lightning.pytorch", "lightning.fabric"):
-        for handler in logging.getLogger(name).handlers:
-            handler.addFilter(lambda record: not record.getMessage().startswith(chatter))
-    # TensorBoard's thread hands what it could not write to the next that draws, which is where it is told.
-    told = threading.excepthook
-    threading.excepthook = lambda args: None if isinstance(args.exc_value, OSError) else told(args)
-    # Lightning's own call of a torch function that will go away.
-    warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)`")
-    # TensorBoard's graphs are made by tracing; torch names no other way to make one.
-    warnings.filterwarnings("ignore", "`torch.jit.trace", FutureWarning)
-    warnings.filterwarnings("ignore", "The number of training batches")
-    # A recipe without validation means it.
-    warnings.filterwarnings("ignore", "Total length of `list` across ranks is zero")
+    """Filters what Lightning repeats at each start, and what TensorBoard's writer thread raises about the disk: the
+    next call of the logger raises it, too."""
+    lightning_workarounds.quieten()
+    default = threading.excepthook
+    threading.excepthook = lambda args: None if isinstance(args.exc_value, OSError) else default(args)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 # tests/test_overview.py compares these with the parser's own.
 SUBCOMMANDS = {
-    "fit": "Trains a network, keeps its best and last weights, and tests them at the end.",
-    "validate": "Measures a run on its validation samples.",
-    "test": "Measures a run on the official test set.",
+    "fit": "Trains a network, saves its best and last weights, and tests them at the end.",
+    "validate": "Evaluates a run on its validation samples.",
+    "test": "Evaluates a run on the official test set.",
     "predict": "Writes predictions.csv for the official test set into the run directory.",
     "doctor": "Checks a machine and a configuration.",
 }

@@ -1,4 +1,4 @@
-"""Knowing who has died."""
+"""Naming a rank that has died."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from src.runtime import ranks
 
 
 class DeadRankDetector(Callback):
-    """Lets each process know the others by name, so that when one dies the rest can say which. They end with the next
-    operation that they share: in training that is each step's, and here each batch's of validation, where there would
-    be none else before its end."""
+    """Registers the name of each rank, so that when one dies the others can report which. They fail in the next
+    collective operation: in training there is one in each step; this adds one to each validation batch, where there
+    would be none before the end of the validation."""
 
     def __init__(self) -> None:
-        self.rank_registry: ranks.RankRegistry | None = None
+        self.registry: ranks.RankRegistry | None = None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Exchanges names."""
-        self.rank_registry = ranks.RankRegistry(trainer) if trainer.world_size > 1 else None
+        self.registry = ranks.RankRegistry(trainer) if trainer.world_size > 1 else None
 
     def on_validation_batch_end(
         self,
@@ -30,6 +29,5 @@ class DeadRankDetector(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Meets the others; all have the same number of batches, if not of samples."""
-        if trainer.state.fn == "fit":
+        if trainer.state.fn == "fit":  # all ranks have the same number of batches, if not of samples
             ranks.all_reduce_max(trainer, 0)

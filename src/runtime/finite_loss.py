@@ -1,4 +1,4 @@
-"""Stopping at a loss that is no number."""
+"""Stopping at a loss that is not finite."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ from src.errors import UserError
 
 
 class FiniteLoss(Callback):
-    """Ends training when the loss of any process is not finite: on a CPU before the weights take that step, on a GPU
-    every `log_every_n_steps` steps, since looking there waits for it. In any case before a checkpoint is written,
-    so that the last one stays a good one."""
+    """Stops training when the loss of any rank is not finite: on a CPU before the optimizer steps, on a GPU every
+    `log_every_n_steps` steps, since reading the loss there waits for the step. In any case before a checkpoint is
+    saved, so that the last one stays good."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Forgets an earlier training."""
         self._finite: Tensor | None = None
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        """Notes the loss of a step."""
         finite = loss.detach().isfinite().to(torch.uint8)
         self._finite = finite if self._finite is None else torch.minimum(self._finite, finite)
         every = trainer.log_every_n_steps  # pyright: ignore[reportAttributeAccessIssue]
@@ -27,7 +25,7 @@ class FiniteLoss(Callback):
             self.check(trainer)
 
     def check(self, trainer: Trainer) -> None:
-        """Raises UserError if a loss since training began was not finite; all processes have to ask together."""
+        """Raises UserError if a loss since training started was not finite; called by all ranks together."""
         if self._finite is None:
             return
         if trainer.world_size > 1:
@@ -36,6 +34,6 @@ class FiniteLoss(Callback):
             rates = ", ".join(f"{group['lr']:.3g}" for group in trainer.optimizers[0].param_groups)
             raise UserError(
                 f"the loss is not finite at step {trainer.global_step} (epoch {trainer.current_epoch}), with learning "
-                f"rate {rates}. RunCheckpoints before it are kept; lower model.optimizer.init_args.lr, set "
+                f"rate {rates}. Checkpoints before it are kept; lower model.optimizer.init_args.lr, set "
                 "trainer.gradient_clip_val, or use trainer.precision 32-true"
             )

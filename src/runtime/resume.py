@@ -1,4 +1,4 @@
-"""What a run goes on from, and how what it goes on with differs from what it began with."""
+"""The checkpoint from which a run resumes, whether training can continue from it, and what differs since."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from lightning import LightningModule
 from src.callbacks.ema import ENTRY
 from src.errors import UserError
 from src.runtime import run_directory
-from src.runtime.checkpoint_file import Damaged, check_same_network, read
+from src.runtime.checkpoint_file import DamagedCheckpoint, check_same_network, read
 
-DAMAGED = ".damaged"  # added to the name of a file that is set aside
+DAMAGED = ".damaged"  # appended to the name of a damaged checkpoint
 
-# Of a manifest, what may change a result, and how the user knows it.
+# The entries of a manifest that may change a result, and what the user calls them.
 _COMPARED = {
     "git": "code",
     "python": "python",
@@ -26,69 +26,75 @@ _COMPARED = {
     "processes": "processes",
 }
 
+# The parts of a configuration that a resumed run keeps, since the checkpoint holds their state.
+_KEPT = ("optimizer", "lr_scheduler", "lr_interval")
 
-def latest(directory: Path, *, rename_damaged: bool) -> tuple[Path, dict[str, Any], list[str]]:
-    """The last checkpoint of a run that is whole: last.ckpt, or else the one before it.
+
+def latest_checkpoint(directory: Path, *, rename_damaged: bool) -> tuple[Path, dict[str, Any], list[str]]:
+    """The last intact checkpoint of a run: last.ckpt, else previous.ckpt.
 
     Args:
         directory: the run directory.
-        rename_damaged: rename a damaged last.ckpt, lest the next checkpoint put it in the place of the good one.
+        rename_damaged: rename a damaged last.ckpt, so that the next checkpoint does not replace previous.ckpt by it.
 
     Returns:
-        The file, its content, and what to tell the user of a damaged one.
+        The path, its content, and messages for the user about a damaged one.
 
     Raises:
-        UserError: if there is none, or none is whole.
+        UserError: if there is none, or none is intact.
     """
     folder = directory / run_directory.CHECKPOINTS
-    complaints: list[str] = []
+    messages: list[str] = []
     for path in (folder / run_directory.LAST, folder / run_directory.PREVIOUS):
         if not path.is_file():
             continue
         try:
             content = read(path)
-        except Damaged as error:
-            complaints.append(str(error))
+        except DamagedCheckpoint as error:
+            messages.append(str(error))
             continue
         except UserError:
             if path.is_file():
                 raise
-            continue  # the first process has just set it aside
-        if rename_damaged and complaints:
-            aside = folder / (run_directory.LAST + DAMAGED)
-            (folder / run_directory.LAST).rename(aside)
-            complaints.append(f"it is set aside as {aside.name}, and the one before it taken")
-        return path, content, complaints
-    if complaints:
-        raise UserError(f"{'; '.join(complaints)}. To keep the best weights alone, begin anew with model.init_from")
-    run_directory.find_checkpoint(directory, run_directory.LAST)  # says that there is none
+            continue  # rank 0 has just renamed it
+        if rename_damaged and messages:
+            renamed = folder / (run_directory.LAST + DAMAGED)
+            (folder / run_directory.LAST).rename(renamed)
+            messages.append(f"it is renamed to {renamed.name}, and {path.name} is used")
+        return path, content, messages
+    if messages:
+        raise UserError(f"{'; '.join(messages)}. To keep the best weights, start a new run with model.init_from")
+    run_directory.find_checkpoint(directory, run_directory.LAST)  # raises
     raise AssertionError
 
 
-def check(model: LightningModule, saved: Mapping[str, Any], source: str, *, averaged: bool) -> None:
-    """Raises UserError with the reason, if training cannot go on from a checkpoint.
+def check_resumable(model: LightningModule, saved: Mapping[str, Any], source: str, *, averaged: bool) -> None:
+    """Raises UserError if training cannot continue from a checkpoint.
+
+    A resumed run keeps its optimizer and its learning-rate schedule, with all their arguments: their state is in the
+    checkpoint, and for most schedules no value of another one follows from it.
 
     Args:
         model: as configured.
         saved: the content of the checkpoint.
         source: its name, for the message.
-        averaged: whether a moving average of the weights is kept.
+        averaged: whether a moving average of the weights is configured.
     """
     check_same_network(model.state_dict(), saved["state_dict"], source)
     if "loops" not in saved:
-        raise UserError(f"{source} holds weights alone, so no training to go on with; use model.init_from")
+        raise UserError(f"{source} has weights but no training state to resume from; use model.init_from")
     if ENTRY in saved and not averaged:
         raise UserError(
-            f"{source} holds averaged weights besides the trained ones; to go on, keep src.callbacks.ema.EMA among "
-            "trainer.callbacks. To begin with the averaged ones, use model.init_from"
+            f"{source} has averaged weights in addition to the trained ones; to resume, keep src.callbacks.EMA in "
+            "trainer.callbacks. To start from the averaged ones, use model.init_from"
         )
-    before, now = saved.get("config"), getattr(model, "config", None)
+    before, now = ((config or {}).get("model") for config in (saved.get("config"), getattr(model, "config", None)))
     if before and now:
-        was, will_be = (config["model"]["optimizer"]["class_path"] for config in (before, now))
-        if was != will_be:
+        changed = [line for name in _KEPT for line in run_directory.diff(before.get(name), now.get(name), f"{name}.")]
+        if changed:
             raise UserError(
-                f"the checkpoint holds the state of {was}, which {will_be} cannot go on with; to keep the weights "
-                "alone, begin a new run with model.init_from RUN@last"
+                f"a resumed run keeps its optimizer and learning-rate schedule, and {'; '.join(changed[:3])}. Resume "
+                "without this change, or start a new run from its weights with model.init_from RUN@last"
             )
 
 
@@ -104,9 +110,9 @@ def load_initial_weights(model: LightningModule, source: str) -> None:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What of two manifests differs that may change a result, one line each."""
-    was, present = (
+    """The differences between two manifests that may change a result, one line each."""
+    was, current = (
         {_COMPARED[entry]: manifest[entry] for entry in _COMPARED if entry in before and entry in now}
         for manifest in (before, now)
     )
-    return run_directory.diff(was, present)
+    return run_directory.diff(was, current)

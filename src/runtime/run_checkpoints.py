@@ -1,4 +1,4 @@
-"""The checkpoints of a run: best.ckpt, last.ckpt and the one before it."""
+"""The checkpoints of a run: best.ckpt, last.ckpt and previous.ckpt."""
 
 from __future__ import annotations
 
@@ -12,21 +12,20 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
 from src.callbacks.tensorboard import writer
-from src.runtime import ranks, run_directory
+from src.runtime import lightning_workarounds, ranks, run_directory
 from src.runtime.finite_loss import FiniteLoss
 
 
 class RunCheckpoints(Checkpoint):
-    """Keeps best.ckpt, the weights with the best validation accuracy (the first of equals), and last.ckpt, from
-    which `--resume` goes on, with the one before it as previous.ckpt, should last.ckpt be damaged.
+    """Saves best.ckpt, the weights with the best validation metric (the first of equals), and last.ckpt, from which
+    `--resume` continues; the last.ckpt before it is kept as previous.ckpt, in case last.ckpt is damaged.
 
-    last.ckpt is written when an epoch, its validation and the drawing of its metrics have ended, and every so many
-    steps or minutes if asked for. Without validation there is no best.ckpt.
+    last.ckpt is saved when an epoch, its validation and the logging of its metrics have ended, and every n steps or
+    minutes if requested. Without validation there is no best.ckpt.
     """
 
     def __init__(
         self,
-        directory: Path,
         monitor: str = "val/acc",
         mode: Literal["max", "min"] = "max",
         every_n_steps: int | None = None,
@@ -34,44 +33,48 @@ class RunCheckpoints(Checkpoint):
     ) -> None:
         """
         Args:
-            directory: the run directory.
             monitor: the validation metric that decides which weights are the best.
-            mode: whether the largest or the smallest is.
-            every_n_steps: write last.ckpt also in the middle of an epoch, after so many steps.
-            every_n_minutes: the same, when so many minutes have passed since it was written.
+            mode: whether the largest or the smallest value is the best.
+            every_n_steps: also save last.ckpt every n steps, within an epoch.
+            every_n_minutes: also save last.ckpt when n minutes have passed since it was saved.
+
+        Raises:
+            ValueError: if a number is out of range.
         """
         if every_n_steps is not None and every_n_steps < 1:
-            raise ValueError(f"checkpoint_every_n_steps {every_n_steps} must be at least 1, or null for once an epoch")
+            raise ValueError(f"every_n_steps {every_n_steps} must be at least 1, or null for once an epoch")
         if every_n_minutes is not None and not every_n_minutes > 0:
-            raise ValueError(f"checkpoint_every_n_minutes {every_n_minutes} must be above 0, or null for no such limit")
-        self.folder = directory / run_directory.CHECKPOINTS
+            raise ValueError(f"every_n_minutes {every_n_minutes} must be above 0, or null for no such limit")
         self.monitor = monitor
         self.mode = mode
         self.every_n_steps = every_n_steps
         self.every_n_minutes = every_n_minutes
+        self.folder = Path()
         self.best: dict[str, float] = {}
-        self.due_after_validation = False  # write last.ckpt when the validation that comes now has ended
+        self.due_after_validation = False  # save last.ckpt when the validation that follows has ended
         self._validated: dict[str, float] = {}
-        self._written_at = math.nan  # by the clock of this process
+        self._saved_at = math.nan  # by the clock of this process
         self._between_epochs = False
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self.folder = Path(trainer.default_root_dir) / run_directory.CHECKPOINTS
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the clock, and lets a resumed epoch know what was validated in it before."""
-        self._written_at = time.monotonic()
+        """Starts the clock, and restores the validation metrics of a resumed epoch."""
+        self._saved_at = time.monotonic()
         trainer.callback_metrics.update({name: torch.tensor(value) for name, value in self._validated.items()})
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes last.ckpt after the epoch before this: only now has Lightning drawn that one's metrics and moved a
-        schedule on that waits for them, so that a kill in between loses neither."""
+        """Saves the epoch before: only now has Lightning logged its metrics and stepped a schedule that monitors
+        them, so that a kill in between loses neither."""
         if trainer.current_epoch > 0:
             self.save_between_epochs(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Writes last.ckpt every so many steps or minutes."""
         due = has_stepped(trainer, batch_idx) and self._due(trainer)
-        if due and not followed_by_more(trainer, batch_idx):
+        if due and not precedes_validation_or_epoch_end(trainer, batch_idx):
             self.save_last(trainer)
         elif due and batch_idx + 1 < trainer.num_training_batches:
             self.due_after_validation = True
@@ -82,15 +85,15 @@ class RunCheckpoints(Checkpoint):
         if self.every_n_minutes is None:
             return False
         # Clocks differ, and all ranks have to save together.
-        return bool(ranks.all_reduce_max(trainer, time.monotonic() - self._written_at >= 60 * self.every_n_minutes))
+        return bool(ranks.all_reduce_max(trainer, time.monotonic() - self._saved_at >= 60 * self.every_n_minutes))
 
     def save_last(self, trainer: Trainer) -> None:
-        """Writes last.ckpt now."""
+        """Saves last.ckpt now."""
         self._save(trainer, run_directory.LAST)
-        self._written_at = time.monotonic()
+        self._saved_at = time.monotonic()
 
     def save_between_epochs(self, trainer: Trainer) -> None:
-        """Writes last.ckpt where no epoch is under way."""
+        """Saves last.ckpt at a moment between two epochs."""
         self._between_epochs = True
         try:
             self.save_last(trainer)
@@ -98,7 +101,6 @@ class RunCheckpoints(Checkpoint):
             self._between_epochs = False
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes best.ckpt if it is the best so far."""
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         metrics = trainer.callback_metrics
@@ -112,28 +114,20 @@ class RunCheckpoints(Checkpoint):
             self.save_last(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes last.ckpt."""
         self.save_between_epochs(trainer)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Dates a checkpoint between two epochs back to the end of the first: Lightning 2.6 takes one that was saved
-        at the start of an epoch for the end of that epoch, and skips it (tests/test_stock.py)."""
-        if not self._between_epochs:
-            return
-        progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]
-        for counts in (progress["total"], progress["current"]):
-            counts["ready"] = counts["started"]
-            counts["completed"] = counts["processed"] - 1
+        if self._between_epochs:
+            lightning_workarounds.date_back_epoch(checkpoint)
 
     def state_dict(self) -> dict[str, Any]:
-        """The best so far, where it lies, and the latest validation."""
         return {"best": self.best, "folder": str(self.folder.resolve()), "validated": self._validated}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on from there; a run that begins with another's checkpoint has no best yet."""
-        moved_along = (self.folder / run_directory.BEST).is_file()
+        """Continues from there; a new run that starts from another run's checkpoint has no best yet."""
+        folder_moved = (self.folder / run_directory.BEST).is_file()
         self._validated = state_dict["validated"]
-        self.best = state_dict["best"] if moved_along or state_dict["folder"] == str(self.folder.resolve()) else {}
+        self.best = state_dict["best"] if folder_moved or state_dict["folder"] == str(self.folder.resolve()) else {}
 
     def _improves(self, value: float) -> bool:
         if self.monitor not in self.best or math.isnan(self.best[self.monitor]):
@@ -146,30 +140,30 @@ class RunCheckpoints(Checkpoint):
         for callback in trainer.callbacks:  # pyright: ignore[reportAttributeAccessIssue]
             if isinstance(callback, FiniteLoss):
                 callback.check(trainer)
-        # The curves up to here belong to what is saved: after a kill they must not end before it.
-        if curves := writer(trainer):
-            curves.flush()
-        before = {"previous": self.folder / run_directory.PREVIOUS} if name == run_directory.LAST else None
-        trainer.save_checkpoint(self.folder / name, weights_only=False, storage_options=before)
+        # The scalars up to here belong to the checkpoint: after a kill they must not end before it.
+        if events := writer(trainer):
+            events.flush()
+        previous = {"previous": self.folder / run_directory.PREVIOUS} if name == run_directory.LAST else None
+        trainer.save_checkpoint(self.folder / name, weights_only=False, storage_options=previous)
 
 
 def run_checkpoints_of(trainer: Trainer) -> list[RunCheckpoints]:
-    """Those that a trainer has: one, unless a user gave more."""
+    """Those of a trainer: one, unless a user added more."""
     return [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, RunCheckpoints)]
 
 
 def has_stepped(trainer: Trainer, batch_idx: int) -> bool:
-    """Whether the optimizer made a step after this batch, other than the one that the end of an epoch brings about."""
+    """Whether the optimizer stepped after this batch, except for the step at the end of the epoch."""
     return (batch_idx + 1) % trainer.accumulate_grad_batches == 0
 
 
-def followed_by_more(trainer: Trainer, batch_idx: int) -> bool:
-    """Whether validation or the end of the epoch comes right after this batch. What is written before those would
-    have to repeat them on a resume, which Lightning does not; so it is written after them."""
+def precedes_validation_or_epoch_end(trainer: Trainer, batch_idx: int) -> bool:
+    """Whether validation or the end of the epoch follows this batch. A checkpoint saved before those would have to
+    repeat them on resume, which Lightning does not; so it is saved after them."""
     if batch_idx + 1 == trainer.num_training_batches:
         return True
     every, epochs = trainer.val_check_batch, trainer.check_val_every_n_epoch  # pyright: ignore[reportAttributeAccessIssue]
     if not every or every == float("inf") or (epochs and (trainer.current_epoch + 1) % epochs):
         return False
-    seen = batch_idx if epochs else trainer.fit_loop.total_batch_idx  # without epochs, it counts through them
+    seen = batch_idx if epochs else trainer.fit_loop.total_batch_idx  # without epochs, it counts across them
     return (seen + 1) % every == 0

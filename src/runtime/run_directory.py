@@ -1,9 +1,9 @@
-"""What a run directory is: `logs/<recipe>/<run>/`.
+"""The directory of a run: `logs/<recipe>/<run>/`.
 
-config.yaml      the configuration as resolved
-manifest.json    what it ran on: commit, packages, hardware, data
-checkpoints/     best.ckpt, last.ckpt and previous.ckpt, the one before that
-results.json     the metrics at the end
+config.yaml      the resolved configuration
+manifest.json    what the run ran on: commit, packages, hardware, data
+checkpoints/     best.ckpt, last.ckpt, and previous.ckpt, the last.ckpt before it
+results.json     the metrics of training and test
 events.out.*     TensorBoard
 """
 
@@ -26,19 +26,19 @@ BEST = "best.ckpt"
 LAST = "last.ckpt"
 PREVIOUS = "previous.ckpt"
 
-# Handed to the processes that Lightning starts for the other ranks, so that all mean the same directory.
+# Inherited by the processes that Lightning starts for the other ranks, so that all use the same directory.
 _ENVIRONMENT = "RUN_DIRECTORY"
 
 
 def new(recipe: str, logs: Path = LOGS, environ: Mapping[str, str] = os.environ) -> Path:
-    """The directory of a new run. Processes of one job agree on it: by the job's number under SLURM and
-    torchrun, by an inherited variable where Lightning starts them."""
+    """The directory of a new run. The processes of one job agree on it: by the job id under SLURM and torchrun, by an
+    inherited variable where Lightning starts them."""
     if directory := inherited(environ):
         return directory
     for variable in ("SLURM_JOB_ID", "TORCHELASTIC_RUN_ID"):
-        number = environ.get(variable)
-        if number and number != "none":
-            return logs / recipe / f"job-{number}"
+        job_id = environ.get(variable)
+        if job_id and job_id != "none":
+            return logs / recipe / f"job-{job_id}"
     return logs / recipe / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
 
 
@@ -49,42 +49,51 @@ def inherited(environ: Mapping[str, str] = os.environ) -> Path | None:
 
 
 def export_to_children(directory: Path) -> None:
-    """Lets the processes that this one starts take part in the same run."""
+    """Sets the variable that the processes started by this one inherit."""
     os.environ[_ENVIRONMENT] = str(directory.resolve())
 
 
 def is_rank_zero(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether this is rank 0, before Lightning has told."""
+    """Whether this process is rank 0, before Lightning has set up the process group."""
     return all(environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
 
 
 def find(reference: str | Path, logs: Path = LOGS) -> Path:
-    """The directory of a run, named by its path, by `recipe/run`, or by `recipe` for the latest of its runs.
+    """The directory of an existing run.
+
+    Args:
+        reference: its path, `recipe/run`, or `recipe` for the latest run of a recipe.
+        logs: the folder of all runs.
 
     Raises:
-        UserError: if there is none; the runs that there are, are named.
+        UserError: if there is none; the message names the latest runs.
     """
     for place in (Path(reference), logs / reference):
         if (place / CONFIG).is_file():
             return place
-        inside = sorted(path.parent for path in place.glob(f"*/{CONFIG}"))
-        if inside:
-            return max(inside, key=lambda path: path.stat().st_mtime)
-    known = sorted((path.parent for path in logs.glob(f"*/*/{CONFIG}")), key=lambda path: path.stat().st_mtime)
+        if inside := [path.parent for path in place.glob(f"*/{CONFIG}")]:
+            return max(inside, key=_modified)
+    known = sorted((path.parent for path in logs.glob(f"*/*/{CONFIG}")), key=_modified)
     latest = ", ".join(str(path) for path in known[-3:]) or f"none in {logs}"
-    raise UserError(f"{reference} is no run directory: there is no {CONFIG} in it. Latest runs: {latest}")
+    raise UserError(f"{reference} is not a run directory: {CONFIG} not found in it. Latest runs: {latest}")
+
+
+def _modified(directory: Path) -> tuple[float, Path]:
+    return directory.stat().st_mtime, directory
 
 
 def find_checkpoint(directory: Path, *names: str) -> Path:
-    """The first of the named checkpoints that the run has.
+    """The first of the named checkpoints that exists.
 
     Raises:
-        UserError: if it has none of them.
+        UserError: if none of them exists.
     """
     for name in names:
         if (path := directory / CHECKPOINTS / name).is_file():
             return path
-    raise UserError(f"the run {directory} has no {' and no '.join(names)} in {CHECKPOINTS}: it ended before the first")
+    raise UserError(
+        f"{' and '.join(names)} not found in {directory / CHECKPOINTS}: the run ended before its first checkpoint"
+    )
 
 
 def find_weights(reference: str | Path, logs: Path = LOGS) -> Path:
@@ -99,16 +108,16 @@ def find_weights(reference: str | Path, logs: Path = LOGS) -> Path:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replaces a file as a whole; its folder need not be there yet."""
+    """Replaces a file atomically; creates its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.part")
-    beside.write_text(text)
-    beside.replace(path)
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text)
+    part.replace(path)
 
 
-def diff(saved: Any, present: Any, prefix: str = "") -> list[str]:
-    """What differs between two configurations, one line a key."""
-    if isinstance(saved, dict) and isinstance(present, dict):
-        keys = dict.fromkeys([*saved, *present])
-        return [line for key in keys for line in diff(saved.get(key), present.get(key), f"{prefix}{key}.")]
-    return [] if saved == present else [f"{prefix[:-1]} was {saved}, is {present}"]
+def diff(saved: Any, current: Any, prefix: str = "") -> list[str]:
+    """The differences between two nested configurations, one line per key."""
+    if isinstance(saved, dict) and isinstance(current, dict):
+        keys = dict.fromkeys([*saved, *current])
+        return [line for key in keys for line in diff(saved.get(key), current.get(key), f"{prefix}{key}.")]
+    return [] if saved == current else [f"{prefix[:-1]} was {saved}, is {current}"]

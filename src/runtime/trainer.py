@@ -1,4 +1,4 @@
-"""Lightning's Trainer with what every run of this project has: its directory, checkpoints and records."""
+"""Lightning's Trainer with what every run of this project has: its directory, checkpoints and default callbacks."""
 
 from __future__ import annotations
 
@@ -7,74 +7,28 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning
-import torch
 from lightning import Callback, LightningDataModule, LightningModule
-from lightning.pytorch.callbacks import LearningRateMonitor, ProgressBar, RichProgressBar
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelSummary
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
 
-from src.callbacks.augmentation_preview import AugmentationPreview
-from src.callbacks.confusion_matrix import ConfusionMatrix
-from src.callbacks.data_dependent_init import DataDependentInit
 from src.callbacks.ema import EMA
-from src.callbacks.hyperparameters import HyperparameterLogger
-from src.callbacks.prediction_writer import PredictionWriter
-from src.callbacks.summary import Summary
-from src.callbacks.text_progress_bar import TextProgressBar
 from src.errors import UserError
 from src.runtime import cpu, ranks, run_directory
 from src.runtime import resume as resuming
-from src.runtime.batch_norm_sync import BatchNormSync
 from src.runtime.checkpoint_file import AtomicCheckpointIO, check_same_network, read
 from src.runtime.dead_ranks import DeadRankDetector
-from src.runtime.finite_loss import FiniteLoss
-from src.runtime.manifest import RunManifest
-from src.runtime.results import RunResults
-from src.runtime.run_checkpoints import RunCheckpoints, run_checkpoints_of
-from src.runtime.step_seed import StepSeed
-from src.runtime.stop_on_signal import StopOnSignal
+from src.runtime.default_callbacks import DefaultCallbacks
+from src.runtime.precision import Precision, native_precision, on_gpu
+from src.runtime.run_checkpoints import run_checkpoints_of
 
-# Lightning's own, and auto.
-Precision = Literal[
-    "auto",
-    "bf16-mixed",
-    "bf16-true",
-    "16-mixed",
-    "16-true",
-    "32-true",
-    "64-true",
-    "bf16",
-    "16",
-    "32",
-    "64",
-    16,
-    32,
-    64,
-]
-
-
-def on_gpu(accelerator: Any = "auto") -> bool:
-    """Whether an accelerator argument means CUDA on this machine."""
-    return accelerator in ("gpu", "cuda") or (accelerator == "auto" and torch.cuda.is_available())
-
-
-def native_precision(accelerator: Any = "auto") -> Literal["bf16-mixed", "32-true"]:
-    """bf16 where the processor computes it natively, else float32.
-
-    Natively: on a GPU from compute capability 8.0 (Ampere) on, on a CPU with AMX or AVX512-BF16.
-    """
-    if on_gpu(accelerator):
-        native = torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0)
-    else:
-        capabilities = torch.cpu.get_capabilities()
-        native = capabilities.get("amx_bf16", False) or capabilities.get("avx512_bf16", False)
-    return "bf16-mixed" if native else "32-true"
+_DEFAULT_CALLBACKS = DefaultCallbacks()  # of the signature; each trainer makes its own
 
 
 class Trainer(lightning.Trainer):
     """Lightning's Trainer; its arguments keep their meaning, and a few have other defaults.
 
-    What a run is (see `src.runtime.run_directory`) goes into `default_root_dir`.
+    The files of a run (see `src.runtime.run_directory`) go into `default_root_dir`.
     """
 
     def __init__(
@@ -83,13 +37,13 @@ class Trainer(lightning.Trainer):
         precision: Precision = "auto",
         logger: Logger | list[Logger] | bool | None = None,
         callbacks: list[Callback] | Callback | None = None,
+        default_callbacks: DefaultCallbacks = _DEFAULT_CALLBACKS,
         default_root_dir: str | None = None,
         enable_progress_bar: bool | None = None,
+        enable_model_summary: bool = True,
         num_sanity_val_steps: int = 0,
         sync_batchnorm: bool | None = None,
         plugins: Any = None,
-        checkpoint_every_n_steps: int | None = None,
-        checkpoint_every_n_minutes: float | None = None,
         test_checkpoint: Literal["best", "last"] = "best",
         **kwargs: Any,
     ) -> None:
@@ -97,17 +51,17 @@ class Trainer(lightning.Trainer):
         Args:
             precision: `auto` is bf16-mixed where the hardware computes bf16 natively, else 32-true; the rest is
                 Lightning's.
-            logger: none or True is TensorBoard in the run directory, False no logger.
-            callbacks: more callbacks, beside those that every run has; one of the same class replaces one.
-            default_root_dir: the run directory; on the command line, without it, `logs/<recipe>/<time>`.
-            enable_progress_bar: none shows bars on a terminal and one plain line an epoch elsewhere.
+            logger: null or true is TensorBoard in the run directory, false no logger.
+            callbacks: in addition to the default callbacks; one of the same class replaces a default one.
+            default_callbacks: the callbacks of every run; null removes one, a class path replaces it.
+            default_root_dir: the run directory; on the command line by default `logs/<recipe>/<time>`.
+            enable_progress_bar: null shows a progress bar on a terminal only.
+            enable_model_summary: print the layers of the network before training.
             num_sanity_val_steps: validation steps before training.
-            sync_batchnorm: normalize by the whole batch of all processes; none does on GPUs. torch cannot on a CPU.
-            plugins: Lightning's; beside them checkpoints are written and read in this project's way.
-            checkpoint_every_n_steps: also write last.ckpt after so many steps; none writes it once an epoch.
-            checkpoint_every_n_minutes: the same, when so many minutes have passed since it was written.
-            test_checkpoint: which weights are tested when training has ended, and taken of a run by `test`,
-                `validate` and `predict`. Without validation there is only the last.
+            sync_batchnorm: synchronize batch norm across processes; null does on GPUs. torch cannot on a CPU.
+            plugins: Lightning's; checkpoints are always written and read by this project's plugin.
+            test_checkpoint: the weights that are tested after training, and those of a run that `test`, `validate`
+                and `predict` load. Without validation there is only the last.
         """
         cpu.configure()
         directory = Path(default_root_dir) if default_root_dir else run_directory.new("python")
@@ -115,38 +69,23 @@ class Trainer(lightning.Trainer):
         self._own_logger = logger is None or logger is True
         if self._own_logger:
             logger = _tensorboard(directory)
-        bars = sys.stdout.isatty() if enable_progress_bar is None else enable_progress_bar
+        if default_callbacks is _DEFAULT_CALLBACKS:
+            default_callbacks = DefaultCallbacks()
         given = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or [])
-        progress: list[Callback] = [RichProgressBar() if bars else TextProgressBar()]
-        standard: list[Callback] = [
-            DataDependentInit(),
-            StepSeed(),
-            DeadRankDetector(),
-            FiniteLoss(),
-            Summary(),
-            *([] if any(isinstance(callback, ProgressBar) for callback in given) else progress),
-            BatchNormSync(),
-            RunManifest(),
-            RunResults(),
-            HyperparameterLogger(),
-            StopOnSignal(),  # which, when training has ended, lets the records be written first
-            ConfusionMatrix(),
-            PredictionWriter(),
-            RunCheckpoints(
-                directory, every_n_steps=checkpoint_every_n_steps, every_n_minutes=checkpoint_every_n_minutes
-            ),
-        ]
-        if logger:
-            standard += [LearningRateMonitor("step"), AugmentationPreview()]
+        unwanted: tuple[type[Callback], ...] = (
+            *(type(callback) for callback in given),
+            *(() if logger else (LearningRateMonitor,)),
+            *(() if enable_model_summary else (ModelSummary,)),
+        )
         super().__init__(
             precision=native_precision(kwargs.get("accelerator", "auto")) if precision == "auto" else precision,
             logger=logger,
-            callbacks=given + [own for own in standard if not any(type(own) is type(other) for other in given)],
+            callbacks=given + [one for one in default_callbacks.present() if not isinstance(one, unwanted)],
             default_root_dir=directory,
-            enable_progress_bar=bars,
-            enable_model_summary=False,  # `Summary` prints the network's own layers instead
+            enable_progress_bar=sys.stdout.isatty() if enable_progress_bar is None else enable_progress_bar,
+            enable_model_summary=False,  # the default callbacks have one
             num_sanity_val_steps=num_sanity_val_steps,
-            # The data module shares batches between the processes itself, without padding.
+            # The data module distributes batches over the processes itself, without padding.
             use_distributed_sampler=False,
             plugins=[*(plugins if isinstance(plugins, list) else [plugins] if plugins else []), AtomicCheckpointIO()],
             sync_batchnorm=on_gpu(kwargs.get("accelerator", "auto")) if sync_batchnorm is None else sync_batchnorm,
@@ -167,63 +106,63 @@ class Trainer(lightning.Trainer):
         resume: str | None = None,
         test_after_fit: bool = True,
     ) -> None:
-        """Trains a network, keeps its best and last weights, and tests them at the end.
+        """Trains a network, saves its best and last weights, and tests them at the end.
 
         Args:
             model: what to train.
             train_dataloaders: instead of a data module's.
             val_dataloaders: instead of a data module's.
             datamodule: the data.
-            ckpt_path: a checkpoint to go on from in a new run directory, optimizer and epoch included.
-            weights_only: of no effect: no checkpoint is ever loaded with more than plain data.
-            resume: a run to go on with in its own directory and with its configuration: its path, `recipe/run`, or
-                `recipe` for the latest. What the command line says besides wins.
-            test_after_fit: test on the official test set when training has ended.
+            ckpt_path: a checkpoint from which a new run continues, with its optimizer and epoch.
+            weights_only: no effect: only tensors and plain values are ever loaded from a checkpoint.
+            resume: the run to resume in its own directory and with its configuration: its path, `recipe/run`, or
+                `recipe` for the latest. Other arguments of the command line override its configuration.
+            test_after_fit: test on the official test set after training.
         """
         directory = Path(self.default_root_dir)
-        source = getattr(model, "init_from", None)
-        if source and not resume and not ckpt_path:
-            resuming.load_initial_weights(model, source)
         if resume or ckpt_path:
             ckpt_path, saved = self._resume_checkpoint(model, resume, ckpt_path)
             if resume and self._own_logger:
-                # Points count from 0: those from here on are drawn again, and TensorBoard forgets the first drawing.
+                # TensorBoard drops the steps after the checkpoint, since they are logged again.
                 self.logger = _tensorboard(directory, purge_step=saved["global_step"])
+        elif initial := getattr(model, "init_from", None):
+            resuming.load_initial_weights(model, initial)
         try:
             super().fit(model, train_dataloaders, val_dataloaders, datamodule, ckpt_path)
         except Exception as error:
-            rolls = [own.rank_registry for own in self.callbacks if isinstance(own, DeadRankDetector)]  # pyright: ignore[reportAttributeAccessIssue]
-            if not ranks.is_lost_connection(error) or not rolls or rolls[0] is None:
+            registries = [one.registry for one in self.callbacks if isinstance(one, DeadRankDetector)]  # pyright: ignore[reportAttributeAccessIssue]
+            if not ranks.is_lost_connection(error) or not registries or registries[0] is None:
                 raise
-            raise ranks.lost(rolls[0], directory) from error
+            raise ranks.lost(registries[0], directory) from error
         if resume and self._own_logger:
-            self.logger = _tensorboard(directory)  # one that forgets nothing, for what the test draws
+            self.logger = _tensorboard(directory)  # one that drops nothing, for the test
         if test_after_fit and not getattr(datamodule, "has_test", True):
-            rank_zero_info("the data have no test set, so there is no test")
+            rank_zero_info("the dataset has no test set: no test")
             return
         if test_after_fit and not self.interrupted and not self.fast_dev_run:  # pyright: ignore[reportAttributeAccessIssue]
-            # Not a best.ckpt of whatever else lies in the directory.
-            kept = any(checkpoints.best for checkpoints in run_checkpoints_of(self))
+            # Only a best.ckpt of this run, not one that is in the directory for another reason.
+            has_best = any(checkpoints.best for checkpoints in run_checkpoints_of(self))
             tested = run_directory.find_checkpoint(
-                directory, f"{self.test_checkpoint}.ckpt" if kept else run_directory.LAST, run_directory.LAST
+                directory, f"{self.test_checkpoint}.ckpt" if has_best else run_directory.LAST, run_directory.LAST
             )
             self.test(model, datamodule=datamodule, ckpt_path=str(tested))
 
-    def _resume_checkpoint(
-        self, model: LightningModule, resume: str | None, ckpt_path: Any
-    ) -> tuple[str, dict[str, Any]]:
-        """The checkpoint to go on from, found fit for it before anything is written; the first process tells."""
-        complaints: list[str] = []
-        if resume:
-            path, saved, complaints = resuming.latest(run_directory.find(resume), rename_damaged=self.is_global_zero)
+    def _resume_checkpoint(self, model: LightningModule, run: str | None, ckpt_path: Any) -> tuple[str, dict[str, Any]]:
+        """The checkpoint from which training continues, checked before anything is written."""
+        messages: list[str] = []
+        if run:
+            path, saved, messages = resuming.latest_checkpoint(
+                run_directory.find(run), rename_damaged=self.is_global_zero
+            )
             ckpt_path = str(path)
         else:
             saved = read(ckpt_path)
-        resuming.check(model, saved, ckpt_path, averaged=any(isinstance(own, EMA) for own in self.callbacks))  # pyright: ignore
+        averaged = any(isinstance(callback, EMA) for callback in self.callbacks)  # pyright: ignore[reportAttributeAccessIssue]
+        resuming.check_resumable(model, saved, ckpt_path, averaged=averaged)
         if self.is_global_zero:
-            for complaint in complaints:
-                print(complaint, flush=True)
-            print(f"going on from {ckpt_path}: epoch {saved['epoch']}, step {saved['global_step']}", flush=True)
+            for message in messages:
+                print(message, flush=True)
+            print(f"resumes from {ckpt_path}: epoch {saved['epoch']}, step {saved['global_step']}", flush=True)
         return ckpt_path, saved
 
     def validate(
@@ -237,21 +176,21 @@ class Trainer(lightning.Trainer):
         *,
         run: str | None = None,
     ) -> Any:
-        """Measures a run on its validation samples.
+        """Evaluates a run on its validation samples.
 
         Args:
-            model: what is measured.
+            model: what to evaluate.
             dataloaders: instead of a data module's.
-            ckpt_path: the checkpoint whose weights to take.
+            ckpt_path: the checkpoint whose weights to load.
             verbose: print the metrics.
             datamodule: the data.
-            weights_only: of no effect: no checkpoint is ever loaded with more than plain data.
-            run: the run whose configuration and weights to take: its path, `recipe/run`, or `recipe` for the latest.
+            weights_only: no effect: only tensors and plain values are ever loaded from a checkpoint.
+            run: the run whose configuration and weights to load: its path, `recipe/run`, or `recipe` for the latest.
         """
-        measured = super().validate(model, dataloaders, self._weights(model, run, ckpt_path), verbose, datamodule)
-        if not measured:
-            raise UserError("there are no validation samples to measure on; data.val_fraction says how many to keep")
-        return measured
+        metrics = super().validate(model, dataloaders, self._weights(model, run, ckpt_path), verbose, datamodule)
+        if not metrics:
+            raise UserError("there are no validation samples; data.val_fraction is the fraction to keep for validation")
+        return metrics
 
     def test(
         self,
@@ -264,16 +203,16 @@ class Trainer(lightning.Trainer):
         *,
         run: str | None = None,
     ) -> Any:
-        """Measures a run on the official test set.
+        """Evaluates a run on the official test set.
 
         Args:
-            model: what is measured.
+            model: what to evaluate.
             dataloaders: instead of a data module's.
-            ckpt_path: the checkpoint whose weights to take.
+            ckpt_path: the checkpoint whose weights to load.
             verbose: print the metrics.
             datamodule: the data.
-            weights_only: of no effect: no checkpoint is ever loaded with more than plain data.
-            run: the run whose configuration and weights to take: its path, `recipe/run`, or `recipe` for the latest.
+            weights_only: no effect: only tensors and plain values are ever loaded from a checkpoint.
+            run: the run whose configuration and weights to load: its path, `recipe/run`, or `recipe` for the latest.
         """
         return super().test(model, dataloaders, self._weights(model, run, ckpt_path), verbose, datamodule)
 
@@ -294,21 +233,19 @@ class Trainer(lightning.Trainer):
             model: what predicts.
             dataloaders: instead of a data module's.
             datamodule: the data.
-            return_predictions: also return them, to Python.
-            ckpt_path: the checkpoint whose weights to take.
-            weights_only: of no effect: no checkpoint is ever loaded with more than plain data.
-            run: the run whose configuration and weights to take: its path, `recipe/run`, or `recipe` for the latest.
+            return_predictions: also return them, in Python.
+            ckpt_path: the checkpoint whose weights to load.
+            weights_only: no effect: only tensors and plain values are ever loaded from a checkpoint.
+            run: the run whose configuration and weights to load: its path, `recipe/run`, or `recipe` for the latest.
         """
         return super().predict(model, dataloaders, datamodule, return_predictions, self._weights(model, run, ckpt_path))
 
     def _weights(self, model: LightningModule | None, run: str | None, ckpt_path: Any) -> Any:
+        """The checkpoint of an evaluation, found intact and of this network before anything is written."""
         if run and not ckpt_path:
-            ckpt_path = str(
-                run_directory.find_checkpoint(
-                    run_directory.find(run), f"{self.test_checkpoint}.ckpt", run_directory.LAST, run_directory.PREVIOUS
-                )
-            )
-        if ckpt_path:  # found to be whole and of this network before anything is written
+            names = (f"{self.test_checkpoint}.ckpt", run_directory.LAST, run_directory.PREVIOUS)
+            ckpt_path = str(run_directory.find_checkpoint(run_directory.find(run), *names))
+        if ckpt_path:
             saved = read(ckpt_path)
             if model is not None:
                 check_same_network(model.state_dict(), saved["state_dict"], ckpt_path)

@@ -19,7 +19,7 @@ def said(net: nn.Module, world_size: int, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_several_processes_are_told(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "each of 2 processes normalizes by its own share" in said(nn.BatchNorm2d(3), 2, capsys)
+    assert "each of 2 processes normalizes by its own shard" in said(nn.BatchNorm2d(3), 2, capsys)
 
 
 @pytest.mark.parametrize("net, world_size", [(nn.BatchNorm2d(3), 1), (nn.SyncBatchNorm(3), 2), (nn.Linear(2, 2), 2)])

@@ -77,7 +77,7 @@ def fail_midway(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
 def test_a_full_disk_leaves_the_old_file_and_no_part_of_the_new(path: Path, monkeypatch: pytest.MonkeyPatch):
     before = path.read_bytes()
     fail_midway(monkeypatch, OSError(errno.ENOSPC, "No space left on device"))
-    with pytest.raises(UserError, match=r"last\.ckpt could not be written: .*No space left.*before it is untouched"):
+    with pytest.raises(UserError, match=r"last\.ckpt could not be written: .*No space left.*previous .* unchanged"):
         write(content(epoch=4), path)
     assert path.read_bytes() == before
     assert files(path.parent) == ["last.ckpt"]
@@ -96,7 +96,7 @@ def test_a_write_that_the_system_refuses_midway_is_told_as_such(path: Path):
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
     try:
-        with pytest.raises(UserError, match="File too large; the one before it is untouched"):
+        with pytest.raises(UserError, match="File too large; the previous checkpoint is unchanged"):
             write({"state_dict": {"weight": torch.zeros(100_000)}}, path)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -133,7 +133,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path):
 def test_a_file_cut_short_is_refused(path: Path, share: float):
     whole = path.read_bytes()
     path.write_bytes(whole[: int(len(whole) * share)])
-    with pytest.raises(UserError, match=r"last\.ckpt cannot be read: it was cut short"):
+    with pytest.raises(UserError, match=r"last\.ckpt cannot be read: it is truncated"):
         read(path)
 
 
@@ -185,26 +185,26 @@ def test_a_bare_pickle_that_would_run_code_is_refused_and_does_not(tmp_path: Pat
 @pytest.mark.parametrize("other", [{"weight": WEIGHT}, [1, 2], WEIGHT])
 def test_a_file_of_torch_s_that_is_no_checkpoint_is_refused(tmp_path: Path, other: Any):
     torch.save(other, tmp_path / "weights.ckpt")
-    with pytest.raises(UserError, match=r"weights\.ckpt is no checkpoint of this project: it has no entry state_dict"):
+    with pytest.raises(UserError, match=r"weights\.ckpt is not a checkpoint of this project: it has no entry"):
         read(tmp_path / "weights.ckpt")
 
 
 def test_a_missing_file_names_its_neighbours(path: Path):
     write(content(), path.with_name("best.ckpt"))
-    with pytest.raises(UserError, match=r"no checkpoint .*bset\.ckpt; beside it lie best\.ckpt, last\.ckpt$"):
+    with pytest.raises(UserError, match=r"bset\.ckpt not found; the same folder has best\.ckpt, last\.ckpt$"):
         read(path.with_name("bset.ckpt"))
 
 
 def test_a_missing_file_in_an_empty_or_missing_folder_names_itself(tmp_path: Path):
     for missing in (tmp_path / "last.ckpt", tmp_path / "nowhere" / "last.ckpt"):
-        with pytest.raises(UserError, match=r"there is no checkpoint .*last\.ckpt$"):
+        with pytest.raises(UserError, match=r"checkpoint .*last\.ckpt not found$"):
             read(missing)
 
 
 def test_a_damaged_file_names_its_neighbours_but_not_itself(path: Path):
     write(content(), path.with_name("best.ckpt"))
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(UserError, match=r"; beside it lie best\.ckpt$"):
+    with pytest.raises(UserError, match=r"; the same folder has best\.ckpt$"):
         read(path)
 
 

@@ -47,7 +47,7 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     ),
     "validated by steps": ({}, {}, {"check_val_every_n_epoch": None, "val_check_interval": 6}),
     "ended by steps": ({}, {}, {"max_epochs": -1, "max_steps": 11}),
-    "saved once an epoch": ({}, {}, {"checkpoint_every_n_steps": None}),
+    "saved once an epoch": ({}, {}, {"every_n_steps": None}),
 }
 
 
@@ -78,7 +78,7 @@ def fit(directory: Path, *callbacks: Callback, kind: str = "usual", resume: bool
     (directory / "config.yaml").parent.mkdir(exist_ok=True)
     (directory / "config.yaml").touch()
     more = [*callbacks, *of_trainer.pop("callbacks", [])]
-    usual = {"max_epochs": EPOCHS, "logger": True, "log_every_n_steps": 1, "checkpoint_every_n_steps": 1}
+    usual = {"max_epochs": EPOCHS, "logger": True, "log_every_n_steps": 1, "every_n_steps": 1}
     fitted = trainer(directory, **{**usual, **of_trainer}, callbacks=more)
     fitted.fit(model, datamodule=data, resume=str(directory) if resume else None)
 

@@ -42,7 +42,7 @@ def small_files() -> Iterator[Callable[[], None]]:
 
 def test_a_disk_that_fills_up(small_files: Callable[[], None], tmp_path: Path) -> None:
     fitted = trainer(tmp_path, max_epochs=3, callbacks=AfterTheFirstEpoch(small_files))
-    with pytest.raises(UserError, match=r"could not be written: .*; the one before it is untouched"):
+    with pytest.raises(UserError, match=r"could not be written: .*; the previous checkpoint is unchanged"):
         fitted.fit(classifier(), datamodule=Squares())
     assert read(tmp_path / "checkpoints" / "last.ckpt")["epoch"] == 1
     assert read(tmp_path / "checkpoints" / "best.ckpt")["epoch"] == 0

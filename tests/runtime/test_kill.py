@@ -29,7 +29,11 @@ ARGUMENTS = [
     *("--data.batch_size=24", "--data.augment+=ImageDataGenerator", "--data.augment+=AlternatingFlip"),
     *("--model.net=src.models.SimpleCNN", "--model.net.image_size=12", "--model.optimizer=torch.optim.AdamW"),
     *("--model.lr_scheduler=src.optim.WarmupDecay", "--model.lr_scheduler.warmup=0.2"),
-    *("--trainer.max_epochs=12", "--trainer.accumulate_grad_batches=2", "--trainer.checkpoint_every_n_steps=1"),
+    *(
+        "--trainer.max_epochs=12",
+        "--trainer.accumulate_grad_batches=2",
+        "--trainer.default_callbacks.checkpoints.every_n_steps=1",
+    ),
     *("--trainer.accelerator=cpu", "--trainer.log_every_n_steps=1", "--test_after_fit=false"),
     *("--trainer.enable_progress_bar=false", "--trainer.callbacks+=src.callbacks.ema.EMA"),
 ]
@@ -96,4 +100,4 @@ def test_two_processes_of_which_one_is_told_to_stop_stop_together(tmp_path: Path
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 143, output[-3000:]
     assert "stopped by SIGTERM" in output
-    assert "going on from" in finish(f"--resume={directory}")
+    assert "resumes from" in finish(f"--resume={directory}")

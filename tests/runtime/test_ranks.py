@@ -14,7 +14,12 @@ import pytest
 from tests.conftest import TINY
 from tests.processes import start, wait_for_first_epoch
 
-FOREVER = [*TINY, "--trainer.max_epochs=10000", "--trainer.checkpoint_every_n_steps=1", "--trainer.strategy=ddp"]
+FOREVER = [
+    *TINY,
+    "--trainer.max_epochs=10000",
+    "--trainer.default_callbacks.checkpoints.every_n_steps=1",
+    "--trainer.strategy=ddp",
+]
 
 
 def ranks(process: subprocess.Popen[str]) -> list[int]:

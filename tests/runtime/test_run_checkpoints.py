@@ -32,8 +32,8 @@ class Recorder:
 class Watched(RunCheckpoints):
     """Notes the steps at which last.ckpt is due, and writes nothing."""
 
-    def __init__(self, directory: Path, **kwargs: Any) -> None:
-        super().__init__(directory, **kwargs)
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
         self.steps: list[int] = []
 
     def _save(self, trainer: Any, name: str) -> None:
@@ -53,19 +53,19 @@ def validate(checkpoints: RunCheckpoints, *values: float, name: str = "val/acc")
 
 
 def test_the_best_is_the_highest_accuracy_and_the_first_of_equals(tmp_path: Path) -> None:
-    assert validate(RunCheckpoints(tmp_path), 0.5, 0.4, 0.7, 0.7, 0.6, 0.8) == [0, 2, 5]
+    assert validate(RunCheckpoints(), 0.5, 0.4, 0.7, 0.7, 0.6, 0.8) == [0, 2, 5]
 
 
 def test_the_best_may_be_the_lowest(tmp_path: Path) -> None:
-    assert validate(RunCheckpoints(tmp_path, "val/loss", "min"), 0.5, 0.6, 0.4, name="val/loss") == [0, 2]
+    assert validate(RunCheckpoints("val/loss", "min"), 0.5, 0.6, 0.4, name="val/loss") == [0, 2]
 
 
 def test_a_number_beats_no_number(tmp_path: Path) -> None:
-    assert validate(RunCheckpoints(tmp_path), float("nan"), 0.1) == [0, 1]
+    assert validate(RunCheckpoints(), float("nan"), 0.1) == [0, 1]
 
 
 def test_after_a_resume_only_better_ones_count(tmp_path: Path) -> None:
-    first, second = RunCheckpoints(tmp_path), RunCheckpoints(tmp_path)
+    first, second = RunCheckpoints(), RunCheckpoints()
     validate(first, 0.7)
     second.load_state_dict(first.state_dict())
     assert validate(second, 0.6, 0.8) == [1]
@@ -73,12 +73,12 @@ def test_after_a_resume_only_better_ones_count(tmp_path: Path) -> None:
 
 
 def test_another_metric_is_no_reason_to_save(tmp_path: Path) -> None:
-    assert validate(RunCheckpoints(tmp_path), 0.5, name="val/loss") == []
+    assert validate(RunCheckpoints(), 0.5, name="val/loss") == []
 
 
 def test_last_is_written_every_so_many_steps_and_at_the_end_of_epochs(tmp_path: Path) -> None:
     # 24 samples in batches of 6: four steps an epoch; the fourth belongs to the epoch's end.
-    watched = Watched(tmp_path, every_n_steps=2)
+    watched = Watched(every_n_steps=2)
     trainer(tmp_path, max_epochs=2, callbacks=watched).fit(classifier(), datamodule=Squares(), test_after_fit=False)
     assert watched.steps == [2, 4, 6, 8]
 
@@ -90,7 +90,7 @@ def test_both_load_as_plain_data(tmp_path: Path) -> None:
 
 
 def test_last_is_written_every_so_many_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    watched = Watched(tmp_path, every_n_minutes=2)
+    watched = Watched(every_n_minutes=2)
     fitted = trainer(tmp_path, max_epochs=2, callbacks=watched)
     # A step takes a minute; the fourth belongs to the epoch's end.
     monkeypatch.setattr(run_checkpoints, "time", SimpleNamespace(monotonic=lambda: 60.0 * fitted.global_step))
@@ -100,10 +100,10 @@ def test_last_is_written_every_so_many_minutes(tmp_path: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize("minutes", [0, -1.5, float("nan")])
 def test_minutes_out_of_range(minutes: float, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"checkpoint_every_n_minutes .* must be above 0"):
-        RunCheckpoints(tmp_path, every_n_minutes=minutes)
+    with pytest.raises(ValueError, match=r"every_n_minutes .* must be above 0"):
+        RunCheckpoints(every_n_minutes=minutes)
 
 
 def test_an_interval_below_one(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="checkpoint_every_n_steps -1 must be at least 1"):
-        RunCheckpoints(tmp_path, every_n_steps=-1)
+    with pytest.raises(ValueError, match="every_n_steps -1 must be at least 1"):
+        RunCheckpoints(every_n_steps=-1)

@@ -57,7 +57,7 @@ def test_a_run_is_found_by_path_by_name_and_by_recipe(tmp_path: Path) -> None:
 
 def test_a_missing_run_names_those_that_there_are(tmp_path: Path) -> None:
     make(tmp_path, "cifar10/there")
-    with pytest.raises(UserError, match=r"nothing is no run directory.*cifar10/there"):
+    with pytest.raises(UserError, match=r"nothing is not a run directory.*cifar10/there"):
         run_directory.find("nothing", tmp_path)
 
 
@@ -77,7 +77,7 @@ def test_weights_of_a_run_without_validation_are_its_last(tmp_path: Path) -> Non
 
 def test_a_run_that_ended_before_its_first_checkpoint_says_so(tmp_path: Path) -> None:
     make(tmp_path, "a/b")
-    with pytest.raises(UserError, match=r"has no best\.ckpt and no last\.ckpt"):
+    with pytest.raises(UserError, match=r"best\.ckpt and last\.ckpt"):
         run_directory.find_weights("a/b", tmp_path)
 
 

@@ -10,8 +10,9 @@ from lightning.pytorch.callbacks import EarlyStopping
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 import src.runtime.trainer
+from src.runtime.precision import native_precision
 from src.runtime.run_checkpoints import RunCheckpoints
-from src.runtime.trainer import Trainer, native_precision
+from src.runtime.trainer import Trainer
 from tests.toys import Squares, classifier, trainer
 
 
@@ -46,7 +47,7 @@ def test_auto_is_resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_a_callback_of_the_same_class_replaces_one(tmp_path: Path) -> None:
-    own = RunCheckpoints(tmp_path, monitor="val/loss", mode="min")
+    own = RunCheckpoints(monitor="val/loss", mode="min")
     callbacks = trainer(tmp_path, callbacks=own).checkpoint_callbacks
     assert callbacks == [own]
 

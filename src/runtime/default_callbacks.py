@@ -1,0 +1,93 @@
+"""The callbacks that every run has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from functools import partial
+from typing import Any
+
+from lightning import Callback
+from lightning.pytorch.callbacks import LearningRateMonitor
+
+from src.callbacks.augmentation_preview import AugmentationPreview
+from src.callbacks.confusion_matrix import ConfusionMatrix
+from src.callbacks.data_dependent_init import DataDependentInit
+from src.callbacks.hyperparameters import HyperparameterLogger
+from src.callbacks.network_summary import NetworkSummary
+from src.callbacks.prediction_writer import PredictionWriter
+from src.callbacks.text_progress_bar import TextProgressBar
+from src.runtime.batch_norm_sync import BatchNormSync
+from src.runtime.dead_ranks import DeadRankDetector
+from src.runtime.finite_loss import FiniteLoss
+from src.runtime.manifest import RunManifest
+from src.runtime.preflight import PreflightCheck
+from src.runtime.results import RunResults
+from src.runtime.resume_state import ResumeState
+from src.runtime.run_checkpoints import RunCheckpoints
+from src.runtime.step_seed import StepSeed
+from src.runtime.stop_on_signal import StopOnSignal
+
+
+@dataclass
+class DefaultCallbacks:
+    """What runs in addition to training, in the order in which it is called. null removes an optional callback,
+    another class path replaces it, and `trainer.callbacks` adds others.
+
+    Args:
+        preflight: checks before the first step.
+        data_dependent_init: initial weights that are computed from the training images.
+        preview: augmented training images.
+        model_summary: the layers of the network.
+        progress: one line per epoch.
+        learning_rate: the learning rate, logged at each step.
+        confusion_matrix: of a test.
+        predictions: predictions.csv.
+        hyperparameters: the configuration and the test metrics, for TensorBoard.
+        finite_loss: stops training when the loss is not finite.
+        dead_ranks: names a rank that has died.
+        batch_norm_sync: the same running statistics on all ranks.
+        step_seed: the random numbers of each step, needed for an exact resume.
+        resume_state: the training metrics of an unfinished epoch, needed for an exact resume.
+        manifest: manifest.json.
+        results: results.json.
+        stop_on_signal: saves a checkpoint and stops on SIGINT, SIGTERM and SIGUSR1.
+        checkpoints: best.ckpt and last.ckpt.
+    """
+
+    preflight: PreflightCheck | None = field(default_factory=PreflightCheck)
+    data_dependent_init: Callback | None = field(default_factory=DataDependentInit)
+    preview: Callback | None = field(default_factory=AugmentationPreview)
+    model_summary: Callback | None = field(default_factory=NetworkSummary)
+    progress: Callback | None = field(default_factory=TextProgressBar)
+    learning_rate: Callback | None = field(default_factory=partial(LearningRateMonitor, logging_interval="step"))
+    confusion_matrix: Callback | None = field(default_factory=ConfusionMatrix)
+    predictions: Callback | None = field(default_factory=PredictionWriter)
+    hyperparameters: Callback | None = field(default_factory=HyperparameterLogger)
+    finite_loss: FiniteLoss | None = field(default_factory=FiniteLoss)
+    dead_ranks: DeadRankDetector | None = field(default_factory=DeadRankDetector)
+    batch_norm_sync: BatchNormSync | None = field(default_factory=BatchNormSync)
+    step_seed: StepSeed = field(default_factory=StepSeed)
+    resume_state: ResumeState = field(default_factory=ResumeState)
+    manifest: RunManifest | None = field(default_factory=RunManifest)
+    results: RunResults | None = field(default_factory=RunResults)
+    # After the results, which are written before a stop at the end of training.
+    stop_on_signal: StopOnSignal | None = field(default_factory=StopOnSignal)
+    checkpoints: RunCheckpoints = field(default_factory=RunCheckpoints)
+
+    def present(self) -> list[Callback]:
+        """Those that are not None, in their order."""
+        callbacks = (getattr(self, one.name) for one in fields(self))
+        return [callback for callback in callbacks if callback is not None]
+
+    @classmethod
+    def as_config(cls) -> dict[str, Any]:
+        """The class path and the arguments of each, for the defaults of a parser."""
+        return {one.name: _as_config(one.default_factory) for one in fields(cls)}
+
+
+def _as_config(factory: Any) -> dict[str, Any]:
+    class_ = getattr(factory, "func", factory)
+    return {
+        "class_path": f"{class_.__module__}.{class_.__qualname__}",
+        "init_args": dict(getattr(factory, "keywords", {})),
+    }

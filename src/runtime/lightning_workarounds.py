@@ -1,0 +1,69 @@
+"""Every workaround for a fault or a gap in Lightning, found in 2.6.6. tests/runtime/test_stock.py shows each fault on
+stock Lightning, and fails when the workaround is no longer needed."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import Any
+
+import lightning
+
+
+def step_plateau_scheduler(trainer: lightning.Trainer) -> None:
+    """Lets ReduceLROnPlateau step at the end of an epoch that was resumed in its middle.
+
+    Lightning skips it for as long as the loop is marked as restarting, which is until the next epoch. Its public
+    setter sets the opposite where trainer.max_steps ends the training.
+    (test_a_plateau_scheduler_misses_the_resumed_epoch)
+    """
+    trainer.fit_loop._restarting = False
+
+
+def date_back_epoch(checkpoint: dict[str, Any]) -> None:
+    """Marks a checkpoint that was saved at the start of an epoch as saved at the end of the epoch before.
+
+    Lightning takes it for one at the end of the new epoch and skips that on resume.
+    (test_a_checkpoint_of_an_epoch_s_start_skips_the_epoch)
+    """
+    progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]
+    for counts in (progress["total"], progress["current"]):
+        counts["ready"] = counts["started"]
+        counts["completed"] = counts["processed"] - 1
+
+
+class ExplicitConfiguration:
+    """A mixin of LightningCLI that keeps hyperparameters stored in a checkpoint from overriding the command line.
+
+    There is no public switch. (tests/cli: test_lightning_still_reads_hyperparameters_from_a_checkpoint)
+    """
+
+    def _parse_ckpt_path(self) -> None:
+        pass
+
+
+def quieten() -> None:
+    """Filters the messages that Lightning logs at each start and that this project prints in its own lines, and
+    warnings about Lightning's own calls."""
+    repeated = (
+        "GPU available",
+        "Loading `train_dataloader`",
+        "Restoring states",
+        "Restored all states",
+        "Loaded model weights",
+        "TPU available",
+        "💡 Tip",
+        "Using bfloat16",
+        "`Trainer.fit` stopped",
+        "Seed set",
+        "`weights_only` was",
+    )
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        for handler in logging.getLogger(name).handlers:
+            handler.addFilter(lambda record: not record.getMessage().startswith(repeated))
+    # Lightning calls a torch function that is deprecated.
+    warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)`")
+    # Epochs with fewer steps than log_every_n_steps are common with small datasets.
+    warnings.filterwarnings("ignore", "The number of training batches")
+    # A recipe without validation has no validation batches.
+    warnings.filterwarnings("ignore", "Total length of `list` across ranks is zero")
