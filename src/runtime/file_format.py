@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
 from src.errors import UserError
@@ -129,6 +130,10 @@ def _migrate_checkpoint_1(checkpoint: dict[str, Any]) -> dict[str, Any]:
     callbacks = checkpoint.get("callbacks", {})
     if "Checkpoints" in callbacks:
         callbacks["RunCheckpoints"] = callbacks.pop("Checkpoints")
+    if average := checkpoint.pop("ema", None):
+        checkpoint["current_model_state"] = average["state_dict"]
+        checkpoint["averaging_state"] = {"n_averaged": torch.tensor(average["steps"] + 1)}
+        callbacks["EMA"] = {"latest_update_step": checkpoint["global_step"]}
     return checkpoint
 
 

@@ -57,6 +57,7 @@ def quieten() -> None:
         "`Trainer.fit` stopped",
         "Seed set",
         "`weights_only` was",
+        "Found current_model_state",
     )
     for name in ("lightning.pytorch", "lightning.fabric"):
         for handler in logging.getLogger(name).handlers:
