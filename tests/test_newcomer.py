@@ -1,6 +1,6 @@
 """From the README to a network of one's own that trains on one's own images, as a newcomer would do it.
 
-The script reads files, edits files and runs commands. What it types must occur in what it has read, and it reads nothing
+The script reads files, edits files and runs commands. What it types must occur in what it has read, and it reads none
 of the machinery. `pytest tests/test_newcomer.py -s` prints the files read and their lines.
 """
 

@@ -8,7 +8,6 @@ import tomllib
 
 import yaml
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
 from tests.conftest import ROOT
 
@@ -27,7 +26,7 @@ def test_requirements_pin_every_dependency_with_hashes() -> None:
     text = (ROOT / "requirements.txt").read_text()
     entries = [entry for entry in re.split(r"\n(?=\S)", text.replace("\\\n", "")) if entry.strip()]
     assert all("--hash=sha256:" in entry for entry in entries) and "://" not in text
-    pins = {canonicalize_name(one.name): one for one in (Requirement(entry.split("--hash")[0]) for entry in entries)}
+    pins = {one.name: one for one in (Requirement(entry.split("--hash")[0]) for entry in entries)}
     for wanted in map(Requirement, [*project["dependencies"], *project["optional-dependencies"]["dev"]]):
         assert wanted.name in pins, f"{wanted.name} is not pinned; run `make lock`"
         version = str(pins[wanted.name].specifier).removeprefix("==")
