@@ -31,28 +31,7 @@ from src.runtime.stop_on_signal import StopOnSignal
 @dataclass
 class DefaultCallbacks:
     """What runs in addition to training, in the order in which it is called. null removes an optional callback,
-    another class path replaces it, and `trainer.callbacks` adds others.
-
-    Args:
-        preflight: checks before the first step.
-        data_dependent_init: initial weights that are computed from the training images.
-        preview: augmented training images.
-        model_summary: the layers of the network.
-        progress: one line per epoch.
-        learning_rate: the learning rate, logged at each step.
-        confusion_matrix: of a test.
-        predictions: predictions.csv.
-        hyperparameters: the configuration and the test metrics, for TensorBoard.
-        finite_loss: stops training when the loss is not finite.
-        dead_ranks: names a rank that has died.
-        batch_norm_sync: the same running statistics on all ranks.
-        step_seed: the random numbers of each step, needed for an exact resume.
-        resume_state: the training metrics of an unfinished epoch, needed for an exact resume.
-        manifest: manifest.json.
-        results: results.json.
-        stop_on_signal: saves a checkpoint and stops on SIGINT, SIGTERM and SIGUSR1.
-        checkpoints: best.ckpt and last.ckpt.
-    """
+    another class path replaces it, and `trainer.callbacks` adds others."""
 
     preflight: PreflightCheck | None = field(default_factory=PreflightCheck)
     data_dependent_init: Callback | None = field(default_factory=DataDependentInit)

@@ -6,24 +6,6 @@ from typing import Any, Literal
 
 import torch
 
-# Lightning's, and auto.
-Precision = Literal[
-    "auto",
-    "bf16-mixed",
-    "bf16-true",
-    "16-mixed",
-    "16-true",
-    "32-true",
-    "64-true",
-    "bf16",
-    "16",
-    "32",
-    "64",
-    16,
-    32,
-    64,
-]
-
 
 def on_gpu(accelerator: Any = "auto") -> bool:
     """Whether an accelerator argument means CUDA on this machine."""

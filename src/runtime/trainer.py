@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import lightning
-from lightning import Callback, LightningDataModule, LightningModule
+from lightning import Callback, LightningModule
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelSummary
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
@@ -19,7 +19,7 @@ from src.runtime import resume as resuming
 from src.runtime.checkpoint_file import AtomicCheckpointIO, check_same_network, read
 from src.runtime.dead_ranks import DeadRankDetector
 from src.runtime.default_callbacks import DefaultCallbacks
-from src.runtime.precision import Precision, native_precision, on_gpu
+from src.runtime.precision import native_precision, on_gpu
 from src.runtime.run_checkpoints import run_checkpoints_of
 
 _DEFAULT_CALLBACKS = DefaultCallbacks()  # of the signature; each trainer makes its own
@@ -34,7 +34,7 @@ class Trainer(lightning.Trainer):
     def __init__(
         self,
         *,
-        precision: Precision = "auto",
+        precision: int | str = "auto",
         logger: Logger | list[Logger] | bool | None = None,
         callbacks: list[Callback] | Callback | None = None,
         default_callbacks: DefaultCallbacks = _DEFAULT_CALLBACKS,
@@ -64,6 +64,7 @@ class Trainer(lightning.Trainer):
                 and `predict` load. Without validation there is only the last.
         """
         cpu.configure()
+        accelerator = kwargs.get("accelerator", "auto")
         directory = Path(default_root_dir) if default_root_dir else run_directory.new("python")
         self.test_checkpoint = test_checkpoint
         self._own_logger = logger is None or logger is True
@@ -78,7 +79,7 @@ class Trainer(lightning.Trainer):
             *(() if enable_model_summary else (ModelSummary,)),
         )
         super().__init__(
-            precision=native_precision(kwargs.get("accelerator", "auto")) if precision == "auto" else precision,
+            precision=native_precision(accelerator) if precision == "auto" else precision,  # pyright: ignore[reportArgumentType]
             logger=logger,
             callbacks=given + [one for one in default_callbacks.present() if not isinstance(one, unwanted)],
             default_root_dir=directory,
@@ -88,7 +89,7 @@ class Trainer(lightning.Trainer):
             # The data module distributes batches over the processes itself, without padding.
             use_distributed_sampler=False,
             plugins=[*(plugins if isinstance(plugins, list) else [plugins] if plugins else []), AtomicCheckpointIO()],
-            sync_batchnorm=on_gpu(kwargs.get("accelerator", "auto")) if sync_batchnorm is None else sync_batchnorm,
+            sync_batchnorm=on_gpu(accelerator) if sync_batchnorm is None else sync_batchnorm,
             **kwargs,
         )
         device = f"{self.world_size} x {type(self.accelerator).__name__.removesuffix('Accelerator')}"
@@ -97,38 +98,33 @@ class Trainer(lightning.Trainer):
     def fit(
         self,
         model: LightningModule,
-        train_dataloaders: Any = None,
-        val_dataloaders: Any = None,
-        datamodule: LightningDataModule | None = None,
-        ckpt_path: Any = None,
-        weights_only: bool | None = None,
-        *,
+        *args: Any,
+        ckpt_path: str | None = None,
         resume: str | None = None,
         test_after_fit: bool = True,
+        **kwargs: Any,
     ) -> None:
         """Trains a network, saves its best and last weights, and tests them at the end.
 
         Args:
             model: what to train.
-            train_dataloaders: instead of a data module's.
-            val_dataloaders: instead of a data module's.
-            datamodule: the data.
+            args: Lightning's.
             ckpt_path: a checkpoint from which a new run continues, with its optimizer and epoch.
-            weights_only: no effect: only tensors and plain values are ever loaded from a checkpoint.
             resume: the run to resume in its own directory and with its configuration: its path, `recipe/run`, or
                 `recipe` for the latest. Other arguments of the command line override its configuration.
             test_after_fit: test on the official test set after training.
+            kwargs: Lightning's.
         """
         directory = Path(self.default_root_dir)
         if resume or ckpt_path:
-            ckpt_path, saved = self._resume_checkpoint(model, resume, ckpt_path)
+            ckpt_path, step = self._resume_checkpoint(model, resume, ckpt_path)
             if resume and self._own_logger:
                 # TensorBoard drops the steps after the checkpoint, since they are logged again.
-                self.logger = _tensorboard(directory, purge_step=saved["global_step"])
+                self.logger = _tensorboard(directory, purge_step=step)
         elif initial := getattr(model, "init_from", None):
             resuming.load_initial_weights(model, initial)
         try:
-            super().fit(model, train_dataloaders, val_dataloaders, datamodule, ckpt_path)
+            super().fit(model, *args, ckpt_path=ckpt_path, **kwargs)
         except Exception as error:
             registries = [one.registry for one in self.callbacks if isinstance(one, DeadRankDetector)]  # pyright: ignore[reportAttributeAccessIssue]
             if not ranks.is_lost_connection(error) or not registries or registries[0] is None:
@@ -136,7 +132,8 @@ class Trainer(lightning.Trainer):
             raise ranks.lost(registries[0], directory) from error
         if resume and self._own_logger:
             self.logger = _tensorboard(directory)  # one that drops nothing, for the test
-        if test_after_fit and not getattr(datamodule, "has_test", True):
+        data = self.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+        if test_after_fit and not getattr(data, "has_test", True):
             rank_zero_info("the dataset has no test set: no test")
             return
         if test_after_fit and not self.interrupted and not self.fast_dev_run:  # pyright: ignore[reportAttributeAccessIssue]
@@ -145,10 +142,10 @@ class Trainer(lightning.Trainer):
             tested = run_directory.find_checkpoint(
                 directory, f"{self.test_checkpoint}.ckpt" if has_best else run_directory.LAST, run_directory.LAST
             )
-            self.test(model, datamodule=datamodule, ckpt_path=str(tested))
+            self.test(model, datamodule=data, ckpt_path=str(tested))
 
-    def _resume_checkpoint(self, model: LightningModule, run: str | None, ckpt_path: Any) -> tuple[str, dict[str, Any]]:
-        """The checkpoint from which training continues, checked before anything is written."""
+    def _resume_checkpoint(self, model: LightningModule, run: str | None, ckpt_path: Any) -> tuple[str, int]:
+        """The checkpoint from which training continues, checked before anything is written, and its step."""
         messages: list[str] = []
         if run:
             path, saved, messages = resuming.latest_checkpoint(
@@ -159,35 +156,29 @@ class Trainer(lightning.Trainer):
             saved = read(ckpt_path)
         averaged = any(isinstance(callback, EMA) for callback in self.callbacks)  # pyright: ignore[reportAttributeAccessIssue]
         resuming.check_resumable(model, saved, ckpt_path, averaged=averaged)
+        messages.append(f"resumes from {ckpt_path}: epoch {saved['epoch']}, step {saved['global_step']}")
         if self.is_global_zero:
-            for message in messages:
-                print(message, flush=True)
-            print(f"resumes from {ckpt_path}: epoch {saved['epoch']}, step {saved['global_step']}", flush=True)
-        return ckpt_path, saved
+            print("\n".join(messages), flush=True)
+        return ckpt_path, saved["global_step"]
 
     def validate(
         self,
         model: LightningModule | None = None,
-        dataloaders: Any = None,
-        ckpt_path: Any = None,
-        verbose: bool = True,
-        datamodule: LightningDataModule | None = None,
-        weights_only: bool | None = None,
-        *,
+        *args: Any,
+        ckpt_path: str | None = None,
         run: str | None = None,
+        **kwargs: Any,
     ) -> Any:
         """Evaluates a run on its validation samples.
 
         Args:
             model: what to evaluate.
-            dataloaders: instead of a data module's.
+            args: Lightning's.
             ckpt_path: the checkpoint whose weights to load.
-            verbose: print the metrics.
-            datamodule: the data.
-            weights_only: no effect: only tensors and plain values are ever loaded from a checkpoint.
             run: the run whose configuration and weights to load: its path, `recipe/run`, or `recipe` for the latest.
+            kwargs: Lightning's.
         """
-        metrics = super().validate(model, dataloaders, self._weights(model, run, ckpt_path), verbose, datamodule)
+        metrics = super().validate(model, *args, ckpt_path=self._weights(model, run, ckpt_path), **kwargs)
         if not metrics:
             raise UserError("there are no validation samples; data.val_fraction is the fraction to keep for validation")
         return metrics
@@ -195,50 +186,40 @@ class Trainer(lightning.Trainer):
     def test(
         self,
         model: LightningModule | None = None,
-        dataloaders: Any = None,
-        ckpt_path: Any = None,
-        verbose: bool = True,
-        datamodule: LightningDataModule | None = None,
-        weights_only: bool | None = None,
-        *,
+        *args: Any,
+        ckpt_path: str | None = None,
         run: str | None = None,
+        **kwargs: Any,
     ) -> Any:
         """Evaluates a run on the official test set.
 
         Args:
             model: what to evaluate.
-            dataloaders: instead of a data module's.
+            args: Lightning's.
             ckpt_path: the checkpoint whose weights to load.
-            verbose: print the metrics.
-            datamodule: the data.
-            weights_only: no effect: only tensors and plain values are ever loaded from a checkpoint.
             run: the run whose configuration and weights to load: its path, `recipe/run`, or `recipe` for the latest.
+            kwargs: Lightning's.
         """
-        return super().test(model, dataloaders, self._weights(model, run, ckpt_path), verbose, datamodule)
+        return super().test(model, *args, ckpt_path=self._weights(model, run, ckpt_path), **kwargs)
 
     def predict(
         self,
         model: LightningModule | None = None,
-        dataloaders: Any = None,
-        datamodule: LightningDataModule | None = None,
-        return_predictions: bool | None = None,
-        ckpt_path: Any = None,
-        weights_only: bool | None = None,
-        *,
+        *args: Any,
+        ckpt_path: str | None = None,
         run: str | None = None,
+        **kwargs: Any,
     ) -> Any:
         """Writes predictions.csv for the official test set into the run directory.
 
         Args:
             model: what predicts.
-            dataloaders: instead of a data module's.
-            datamodule: the data.
-            return_predictions: also return them, in Python.
+            args: Lightning's.
             ckpt_path: the checkpoint whose weights to load.
-            weights_only: no effect: only tensors and plain values are ever loaded from a checkpoint.
             run: the run whose configuration and weights to load: its path, `recipe/run`, or `recipe` for the latest.
+            kwargs: Lightning's.
         """
-        return super().predict(model, dataloaders, datamodule, return_predictions, self._weights(model, run, ckpt_path))
+        return super().predict(model, *args, ckpt_path=self._weights(model, run, ckpt_path), **kwargs)
 
     def _weights(self, model: LightningModule | None, run: str | None, ckpt_path: Any) -> Any:
         """The checkpoint of an evaluation, found intact and of this network before anything is written."""
