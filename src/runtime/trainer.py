@@ -73,15 +73,16 @@ class Trainer(lightning.Trainer):
         if default_callbacks is _DEFAULT_CALLBACKS:
             default_callbacks = DefaultCallbacks()
         given = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or [])
-        unwanted: tuple[type[Callback], ...] = (
-            *(type(callback) for callback in given),
-            *(() if logger else (LearningRateMonitor,)),
-            *(() if enable_model_summary else (ModelSummary,)),
-        )
+        without = (*(() if logger else (LearningRateMonitor,)), *(() if enable_model_summary else (ModelSummary,)))
+        default = [
+            one
+            for one in default_callbacks.present()
+            if not isinstance(one, without) and not any(isinstance(own, type(one)) for own in given)
+        ]
         super().__init__(
             precision=native_precision(accelerator) if precision == "auto" else precision,  # pyright: ignore[reportArgumentType]
             logger=logger,
-            callbacks=given + [one for one in default_callbacks.present() if not isinstance(one, unwanted)],
+            callbacks=given + default,
             default_root_dir=directory,
             enable_progress_bar=sys.stdout.isatty() if enable_progress_bar is None else enable_progress_bar,
             enable_model_summary=False,  # the default callbacks have one
