@@ -67,31 +67,20 @@ def _versions(content: dict[str, Any], source: object) -> Iterable[int]:
 
 _CLASS_PATHS_1 = {
     "src.augment.": "src.data.augment.",
-    "src.data.folder.": "src.data.image_folder.",
+    "src.callbacks.checkpoints.Checkpoints": "src.runtime.run_checkpoints.RunCheckpoints",
+    "src.callbacks.confusion.": "src.callbacks.",
+    "src.callbacks.pictures.TrainingPictures": "src.callbacks.AugmentationPreview",
+    "src.callbacks.predictions.Predictions": "src.callbacks.PredictionWriter",
+    "src.data.folder.": "src.data.",
     "src.nets.": "src.models.",
-    "src.nets.speed.": "src.models.speednet.",
+    "src.nets.speed.": "src.models.",
     "src.nets.Views": "src.models.TestTimeAugmentation",
     "src.nets.views.Views": "src.models.TestTimeAugmentation",
     "src.rmsprop.": "torch.optim.",
     "src.schedule.": "src.optim.",
-    "src.callbacks.batch_norm.BatchNormShares": "src.runtime.batch_norm_sync.BatchNormSync",
-    "src.callbacks.checkpoints.Checkpoints": "src.runtime.run_checkpoints.RunCheckpoints",
-    "src.callbacks.confusion.": "src.callbacks.",
-    "src.callbacks.data_init.DataInit": "src.callbacks.DataDependentInit",
-    "src.callbacks.dead_ranks.DeadRanks": "src.runtime.dead_ranks.DeadRankDetector",
-    "src.callbacks.epoch_lines.EpochLines": "src.callbacks.TextProgressBar",
-    "src.callbacks.finite_loss.": "src.runtime.finite_loss.",
-    "src.callbacks.pictures.TrainingPictures": "src.callbacks.AugmentationPreview",
-    "src.callbacks.predictions.Predictions": "src.callbacks.PredictionWriter",
-    "src.callbacks.signals.": "src.runtime.stop_on_signal.",
-    "src.callbacks.step_seed.": "src.runtime.step_seed.",
 }
 _ARGUMENTS_1 = {"picture_seed": "image_seed", "normalise": "normalize"}
-_REMOVED_1 = {
-    "CIFARResNet18": "a torchvision ResNet",
-    "Records": "trainer.default_callbacks.run_manifest and run_results",
-    "Summary": "trainer.default_callbacks.model_summary",
-}
+_REMOVED_1 = ("CIFARResNet18", "Records", "Summary")
 _PERIODS_1 = {"checkpoint_every_n_steps": "every_n_steps", "checkpoint_every_n_minutes": "every_n_minutes"}
 
 
@@ -114,16 +103,13 @@ def _migrate_values_1(value: Any, source: object) -> Any:
 
 
 def _migrate_class_path_1(class_path: str, source: object) -> str:
-    if replacement := _REMOVED_1.get(class_path.rpartition(".")[2]):
+    if class_path.rpartition(".")[2] in _REMOVED_1:
         raise UserError(
-            f"{source} uses {class_path}, which no longer exists: {replacement} replaces it. Use the version of the "
-            "project that wrote the file, or change it by hand"
+            f"{source} uses {class_path}, which no longer exists in this form; use the version of the project that "
+            "wrote the file, or change it by hand"
         )
-    known = [prefix for prefix in _CLASS_PATHS_1 if class_path.startswith(prefix)]
-    if not known:
-        return class_path
-    prefix = max(known, key=len)
-    return _CLASS_PATHS_1[prefix] + class_path.removeprefix(prefix)
+    prefix = max((prefix for prefix in _CLASS_PATHS_1 if class_path.startswith(prefix)), key=len, default="")
+    return _CLASS_PATHS_1.get(prefix, "") + class_path.removeprefix(prefix)
 
 
 def _migrate_checkpoint_1(checkpoint: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,10 @@ FORMAT_1: dict[str, Any] = {
     "trainer": {
         "checkpoint_every_n_steps": 5,
         "checkpoint_every_n_minutes": None,
-        "callbacks": [{"class_path": "src.callbacks.ema.EMA"}, {"class_path": "src.callbacks.signals.StopOnSignal"}],
+        "callbacks": [
+            {"class_path": "src.callbacks.ema.EMA"},
+            {"class_path": "src.callbacks.pictures.TrainingPictures"},
+        ],
     },
     "model": {
         "net": {"class_path": "src.nets.Views", "init_args": {"net": {"class_path": "src.nets.speed.SpeedNet"}}},
@@ -42,7 +45,7 @@ def test_a_configuration_of_format_1_gets_the_new_class_paths_and_arguments() ->
     assert config["trainer"] == {
         "callbacks": [
             {"class_path": "src.callbacks.ema.EMA"},
-            {"class_path": "src.runtime.stop_on_signal.StopOnSignal"},
+            {"class_path": "src.callbacks.AugmentationPreview"},
         ],
         "default_callbacks": {
             "checkpoints": {
@@ -53,7 +56,7 @@ def test_a_configuration_of_format_1_gets_the_new_class_paths_and_arguments() ->
     }
     net = config["model"]["net"]
     assert net["class_path"] == "src.models.TestTimeAugmentation"
-    assert net["init_args"]["net"]["class_path"] == "src.models.speednet.SpeedNet"
+    assert net["init_args"]["net"]["class_path"] == "src.models.SpeedNet"
     assert config["model"]["optimizer"]["init_args"] == {"normalize": False}
     assert config["model"]["lr_scheduler"] == "src.optim.WarmupDecay"
     assert config["data"]["init_args"]["image_seed"] == 1
