@@ -4,7 +4,7 @@ from src.callbacks.augmentation_preview import AugmentationPreview
 from src.callbacks.confusion_matrix import ConfusionMatrix
 from src.callbacks.data_dependent_init import DataDependentInit
 from src.callbacks.ema import EMA
-from src.callbacks.hyperparameters import HyperparameterLogger
+from src.callbacks.hyperparameter_logger import HyperparameterLogger
 from src.callbacks.network_summary import NetworkSummary
 from src.callbacks.prediction_writer import PredictionWriter
 from src.callbacks.text_progress_bar import TextProgressBar

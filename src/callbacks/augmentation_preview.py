@@ -1,4 +1,4 @@
-"""Augmented training pictures to look at, as the notebooks' preview folder has them."""
+"""Augmented training images."""
 
 from __future__ import annotations
 
@@ -9,25 +9,39 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from torchvision.utils import make_grid, save_image
 
-from src.callbacks.tensorboard import writer
-
-ROWS, EPOCHS = 8, 9
+from src.callbacks.tensorboard import summary_writer
+from src.data import ImageDataModule
 
 
 class AugmentationPreview(Callback):
-    """Shows the first training pictures, each with how it is augmented in the first epochs: as an image in
-    TensorBoard and as preview.png in the run directory."""
+    """Saves preview.png in the run directory and shows it in TensorBoard: one row per training image, with the original
+    first and then the image as augmented in each of the first epochs."""
+
+    def __init__(self, num_images: int = 8, num_epochs: int = 9) -> None:
+        """
+        Args:
+            num_images: rows.
+            num_epochs: columns after the original.
+
+        Raises:
+            ValueError: if a number is out of range.
+        """
+        if num_images < 1 or num_epochs < 1:
+            raise ValueError(f"num_images {num_images} and num_epochs {num_epochs} must be at least 1")
+        self.num_images = num_images
+        self.num_epochs = num_epochs
 
     @rank_zero_only
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Draws the grid, when training begins at its beginning."""
         data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
-        if data is None or trainer.global_step > 0:
+        if not isinstance(data, ImageDataModule) or trainer.global_step > 0:
             return
-        indices_B = data.train_indices[:ROWS]
+        indices_B = data.train_indices[: self.num_images]
         images_BCHW = data.image_set("train").images_NHWC[indices_B].cpu().permute(0, 3, 1, 2).float() / 255
-        columns = [images_BCHW, *(data.augmented(images_BCHW, indices_B, epoch) for epoch in range(EPOCHS))]
-        grid_CHW = make_grid(torch.stack(columns, dim=1).flatten(0, 1), nrow=1 + EPOCHS, padding=1, pad_value=1.0)
-        save_image(grid_CHW, Path(trainer.default_root_dir) / "preview.png")
-        if board := writer(trainer):
-            board.add_image("train/augmented", grid_CHW, 0)
+        columns = [images_BCHW, *(data.augmented(images_BCHW, indices_B, epoch) for epoch in range(self.num_epochs))]
+        grid_CHW = make_grid(torch.stack(columns, dim=1).flatten(0, 1), nrow=len(columns), padding=1, pad_value=1.0)
+        path = Path(trainer.default_root_dir) / "preview.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_image(grid_CHW, path)
+        if writer := summary_writer(trainer):
+            writer.add_image("train/augmented", grid_CHW, 0)

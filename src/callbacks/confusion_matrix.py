@@ -11,7 +11,7 @@ from lightning import Callback, LightningModule, Trainer
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from src.callbacks.tensorboard import writer
+from src.callbacks.tensorboard import summary_writer
 from src.classifier import Classifier
 
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -40,7 +40,7 @@ class ConfusionMatrix(Callback):
             return
         picture = draw(counts_KK, names)
         picture.save(directory / "confusion_matrix.png")
-        if board := writer(trainer):
+        if board := summary_writer(trainer):
             board.add_image("test/confusion_matrix", np.asarray(picture), trainer.global_step, dataformats="HWC")
 
 

@@ -1,4 +1,4 @@
-"""Where callbacks draw pictures."""
+"""TensorBoard's writer of a run."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch.utils.tensorboard import SummaryWriter
 
 
-def writer(trainer: Trainer) -> SummaryWriter | None:
-    """TensorBoard's writer of a run, in the first process; none if the run logs elsewhere or not at all."""
+def summary_writer(trainer: Trainer) -> SummaryWriter | None:
+    """The SummaryWriter of the trainer's TensorBoardLogger; None without one, and on all ranks but the first."""
     for logger in trainer.loggers if trainer.is_global_zero else []:
         if isinstance(logger, TensorBoardLogger):
             return logger.experiment

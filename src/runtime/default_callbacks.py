@@ -12,7 +12,7 @@ from lightning.pytorch.callbacks import LearningRateMonitor
 from src.callbacks.augmentation_preview import AugmentationPreview
 from src.callbacks.confusion_matrix import ConfusionMatrix
 from src.callbacks.data_dependent_init import DataDependentInit
-from src.callbacks.hyperparameters import HyperparameterLogger
+from src.callbacks.hyperparameter_logger import HyperparameterLogger
 from src.callbacks.network_summary import NetworkSummary
 from src.callbacks.prediction_writer import PredictionWriter
 from src.callbacks.text_progress_bar import TextProgressBar

@@ -11,7 +11,7 @@ import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from src.callbacks.tensorboard import writer
+from src.callbacks.tensorboard import summary_writer
 from src.runtime import lightning_workarounds, ranks, run_directory
 from src.runtime.finite_loss import FiniteLoss
 
@@ -141,7 +141,7 @@ class RunCheckpoints(Checkpoint):
             if isinstance(callback, FiniteLoss):
                 callback.check(trainer)
         # The scalars up to here belong to the checkpoint: after a kill they must not end before it.
-        if events := writer(trainer):
+        if events := summary_writer(trainer):
             events.flush()
         previous = {"previous": self.folder / run_directory.PREVIOUS} if name == run_directory.LAST else None
         trainer.save_checkpoint(self.folder / name, weights_only=False, storage_options=previous)

@@ -1,26 +1,33 @@
-"""The preview of augmented training pictures."""
+"""The preview of augmented training images."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
+from src.callbacks import AugmentationPreview
 from src.data.augment import Flip
 from tests.toys import Squares, classifier, trainer
 
 
-def test_the_preview_has_a_row_a_picture_and_a_column_an_epoch(tmp_path: Path) -> None:
-    data = Squares(augment=[Flip(1.0)])
-    trainer(tmp_path, logger=True).fit(classifier(), datamodule=data, test_after_fit=False)
-    with Image.open(tmp_path / "preview.png") as picture:
-        assert picture.size == (10 * 5 + 1, 8 * 5 + 1)  # pictures of 4 pixels with a border of one
+def test_one_row_per_image_and_one_column_per_epoch(tmp_path: Path) -> None:
+    preview = AugmentationPreview(num_images=3, num_epochs=2)
+    trainer(tmp_path, callbacks=preview).fit(classifier(), datamodule=Squares(), test_after_fit=False)
+    with Image.open(tmp_path / "preview.png") as image:
+        assert image.size == (3 * 5 + 1, 3 * 5 + 1)  # 4 pixels per image and 1 per border
 
 
-def test_the_preview_shows_the_augmentation(tmp_path: Path) -> None:
+def test_the_columns_after_the_first_are_augmented(tmp_path: Path) -> None:
     data = Squares(augment=[Flip(1.0)])
     trainer(tmp_path, logger=True).fit(classifier(), datamodule=data, test_after_fit=False)
     with Image.open(tmp_path / "preview.png") as file:
-        picture = file.convert("RGB")
-    plain, flipped = picture.crop((1, 1, 5, 5)), picture.crop((6, 1, 10, 5))
-    assert plain.transpose(Image.Transpose.FLIP_LEFT_RIGHT).tobytes() == flipped.tobytes()
+        image = file.convert("RGB")
+    original, flipped = image.crop((1, 1, 5, 5)), image.crop((6, 1, 10, 5))
+    assert original.transpose(Image.Transpose.FLIP_LEFT_RIGHT).tobytes() == flipped.tobytes()
+
+
+def test_no_images() -> None:
+    with pytest.raises(ValueError, match="num_images 0 and num_epochs 9 must be at least 1"):
+        AugmentationPreview(num_images=0)

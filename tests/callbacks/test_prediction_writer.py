@@ -1,4 +1,4 @@
-"""Predictions as a table."""
+"""Predictions as a CSV file."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from pathlib import Path
 from tests.toys import Squares, classifier, trainer
 
 
-def test_predictions_are_a_table(tmp_path: Path) -> None:
+def test_one_row_per_sample_in_the_order_of_the_dataset(tmp_path: Path) -> None:
     trainer(tmp_path).predict(classifier(), datamodule=Squares(size=20))
     rows = list(csv.reader((tmp_path / "predictions.csv").read_text().splitlines()))
-    assert rows[0] == ["sample", "true", "predicted", "p(red)", "p(green)", "p(blue)"]
-    assert [row[0] for row in rows[1:]] == [str(number) for number in range(20)]
+    assert rows[0] == ["index", "true", "predicted", "p(red)", "p(green)", "p(blue)"]
+    assert [row[0] for row in rows[1:]] == [str(index) for index in range(20)]
     assert [row[1] for row in rows[1:4]] == ["red", "green", "blue"]
+    assert all(abs(sum(map(float, row[3:])) - 1) < 1e-5 for row in rows[1:])

@@ -1,4 +1,4 @@
-"""What a run leaves for TensorBoard."""
+"""What a run logs to TensorBoard."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from lightning.pytorch.loggers import CSVLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from src.callbacks.tensorboard import writer
+from src.callbacks.tensorboard import summary_writer
 from src.optim.warmup_decay import WarmupDecay
 from tests.toys import Squares, classifier, trainer
 
@@ -24,12 +24,12 @@ def events(tmp_path_factory: pytest.TempPathFactory) -> EventAccumulator:
     return EventAccumulator(str(directory), {"images": 0, "scalars": 0, "tensors": 0}).Reload()
 
 
-def test_curves_of_training_and_validation_have_a_point_an_epoch(events: EventAccumulator) -> None:
+def test_training_and_validation_metrics_are_logged_once_per_epoch(events: EventAccumulator) -> None:
     for name in ("train/loss", "train/acc", "val/loss", "val/acc"):
-        assert [point.step for point in events.Scalars(name)] == [3, 7]
+        assert [scalar.step for scalar in events.Scalars(name)] == [3, 7]
 
 
-def test_the_learning_rate_has_a_point_a_step(events: EventAccumulator) -> None:
+def test_the_learning_rate_is_logged_at_each_step(events: EventAccumulator) -> None:
     assert len(events.Scalars("lr-RMSprop")) == 8
 
 
@@ -37,24 +37,23 @@ def test_images(events: EventAccumulator) -> None:
     assert set(events.Tags()["images"]) == {"train/augmented", "test/confusion_matrix"}
 
 
-def test_hyperparameters_come_with_real_metrics(events: EventAccumulator) -> None:
-    scalars = events.Tags()["scalars"]
-    assert "best/val/acc" in scalars
-    assert "test/acc" in scalars
-    assert "hp_metric" not in scalars
+def test_hyperparameters_have_the_metrics_of_the_test(events: EventAccumulator) -> None:
+    names = events.Tags()["scalars"]
+    assert {"best/val/acc", "test/acc"} <= set(names)
+    assert "hp_metric" not in names
     assert 0 <= events.Scalars("best/val/acc")[-1].value <= 1
 
 
-def test_another_logger_has_no_writer(tmp_path: Path) -> None:
-    assert writer(trainer(tmp_path, logger=CSVLogger(tmp_path))) is None
-    assert writer(trainer(tmp_path, logger=False)) is None
+def test_without_a_tensorboard_logger_there_is_no_writer(tmp_path: Path) -> None:
+    assert summary_writer(trainer(tmp_path, logger=CSVLogger(tmp_path))) is None
+    assert summary_writer(trainer(tmp_path, logger=False)) is None
 
 
-def test_a_resumed_run_draws_each_point_once(tmp_path: Path) -> None:
+def test_a_resumed_run_logs_each_step_once(tmp_path: Path) -> None:
     for epochs, resume in ((1, None), (2, str(tmp_path))):
         (tmp_path / "config.yaml").touch()
-        again = trainer(tmp_path, logger=True, max_epochs=epochs)
-        again.fit(classifier(), datamodule=Squares(), test_after_fit=False, resume=resume)
-    points = EventAccumulator(str(tmp_path)).Reload().Scalars("val/acc")
-    assert [point.step for point in points] == [3, 7]
-    assert all(torch.isfinite(torch.tensor(point.value)) for point in points)
+        fitted = trainer(tmp_path, logger=True, max_epochs=epochs)
+        fitted.fit(classifier(), datamodule=Squares(), test_after_fit=False, resume=resume)
+    scalars = EventAccumulator(str(tmp_path)).Reload().Scalars("val/acc")
+    assert [scalar.step for scalar in scalars] == [3, 7]
+    assert all(torch.isfinite(torch.tensor(scalar.value)) for scalar in scalars)

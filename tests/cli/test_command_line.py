@@ -72,7 +72,7 @@ def test_predictions_are_a_row_a_sample_in_order(cli: Run, tiny: list[str], tmp_
     cli("fit", *tiny, "--trainer.default_root_dir=logs/a/b")
     cli("predict", "--run=a/b")
     rows = list(csv.DictReader((tmp_path / "logs/a/b/predictions.csv").read_text().splitlines()))
-    assert [int(row["sample"]) for row in rows] == list(range(40))
+    assert [int(row["index"]) for row in rows] == list(range(40))
     assert sum(float(rows[0][name]) for name in rows[0] if name.startswith("p(")) == pytest.approx(1, abs=1e-4)
     right = sum(row["true"] == row["predicted"] for row in rows) / 40
     assert right == json.loads((tmp_path / "logs/a/b/results.json").read_text())["test"]["test/acc"]
