@@ -1,74 +1,81 @@
-"""The confusion matrix of the test, as a picture and as numbers."""
+"""The confusion matrix of a test."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from lightning import Callback, LightningModule, Trainer
-from PIL import Image, ImageDraw, ImageFont
+from lightning.pytorch.utilities import rank_zero_warn
+from PIL import Image
 from torch import Tensor
+from torchmetrics.classification import MulticlassConfusionMatrix
 
 from src.callbacks.tensorboard import summary_writer
-from src.classifier import Classifier
 
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-CELL = 44  # pixels
-MOST = 50  # classes; beyond, a picture is too large to look at
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+MAX_CLASSES_WITH_COUNTS = 20  # with more classes, cells are smaller than their counts
 
 
 class ConfusionMatrix(Callback):
-    """Writes confusion_matrix.png and confusion_matrix.json into the run directory and the picture to
-    TensorBoard, when a test has ended."""
+    """Writes confusion_matrix.json and confusion_matrix.png into the run directory after a test, and shows the image in
+    TensorBoard.
+
+    The module's attribute `confusion` is a `torchmetrics.classification.MulticlassConfusionMatrix` that `test_step`
+    updates.
+    """
+
+    def __init__(self, max_classes: int = 100) -> None:
+        """
+        Args:
+            max_classes: with more classes than this, no image is drawn.
+        """
+        self.max_classes = max_classes
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Gathers the counts of all processes; the first draws them."""
-        if not isinstance(pl_module, Classifier):
+        confusion = getattr(pl_module, "confusion", None)
+        if not isinstance(confusion, MulticlassConfusionMatrix):
             return
-        counts_KK = pl_module.confusion.compute().cpu()
+        counts_KK = confusion.compute().cpu()
         if not trainer.is_global_zero:
             return
-        classes = getattr(trainer.datamodule, "classes", None) or range(len(counts_KK))  # pyright: ignore
-        names = [str(name) for name in classes]
+        data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+        names = [str(name) for name in getattr(data, "classes", range(len(counts_KK)))]
         directory = Path(trainer.default_root_dir)
         directory.mkdir(parents=True, exist_ok=True)
         content = {"classes": names, "rows_are": "true class", "counts": counts_KK.tolist()}
         (directory / "confusion_matrix.json").write_text(json.dumps(content) + "\n")
-        if len(names) > MOST:
+        if len(names) > self.max_classes:
             return
-        picture = draw(counts_KK, names)
-        picture.save(directory / "confusion_matrix.png")
-        if board := summary_writer(trainer):
-            board.add_image("test/confusion_matrix", np.asarray(picture), trainer.global_step, dataformats="HWC")
+        path = directory / "confusion_matrix.png"
+        try:
+            plot(counts_KK, names).savefig(path, bbox_inches="tight")
+            if writer := summary_writer(trainer):
+                image_HWC = np.asarray(Image.open(path).convert("RGB"))
+                writer.add_image("test/confusion_matrix", image_HWC, trainer.global_step, dataformats="HWC")
+        except Exception as error:  # an image must not end a run
+            rank_zero_warn(f"{path} was not drawn: {error!r}")
 
 
-def draw(counts_KK: Tensor, names: list[str]) -> Image.Image:
-    """True classes are rows, predicted ones columns; a cell is the darker, the larger its share of its row."""
-    font = ImageFont.load_default(13)
-    margin = max(int(font.getlength(name)) for name in names) + 24
-    side = margin + CELL * len(names) + 8
-    picture = Image.new("RGB", (side, side), "white")
-    pen = ImageDraw.Draw(picture)
-    share_KK = counts_KK / counts_KK.sum(1, keepdim=True).clamp(min=1)
-    for row, name in enumerate(names):
-        middle = margin + CELL * row + CELL // 2
-        pen.text((margin - 8, middle), name, "black", font, anchor="rm")
-        _write_upwards(picture, name, font, middle, margin - 8)
-        for column in range(len(names)):
-            share = float(share_KK[row, column])
-            left, top = margin + CELL * column, margin + CELL * row
-            shade = torch.lerp(torch.tensor([255.0, 255, 255]), torch.tensor([8.0, 64, 129]), share**0.7)
-            pen.rectangle((left, top, left + CELL - 2, top + CELL - 2), tuple(int(v) for v in shade))
-            ink = "white" if share > 0.4 else "black"
-            pen.text((left + CELL // 2, top + CELL // 2), str(int(counts_KK[row, column])), ink, font, anchor="mm")
-    pen.text((8, 8), "true, down / predicted, across", "gray", ImageFont.load_default(10))
-    return picture
+def plot(counts_KK: Tensor, names: list[str]) -> Figure:
+    """Rows are true classes, columns predicted ones; the color is the fraction of the row."""
+    from matplotlib.figure import Figure  # without pyplot, which would keep each figure in memory
 
-
-def _write_upwards(picture: Image.Image, text: str, font: Font, x: int, bottom: int) -> None:
-    strip = Image.new("RGB", (int(font.getlength(text)) + 2, 18), "white")
-    ImageDraw.Draw(strip).text((0, 9), text, "black", font, anchor="lm")
-    strip = strip.rotate(90, expand=True)
-    picture.paste(strip, (x - 9, bottom - strip.height))
+    few = len(names) <= MAX_CLASSES_WITH_COUNTS
+    inches = max(2.5, len(names) * (0.5 if few else 0.16))
+    axes = (figure := Figure((inches, inches))).add_subplot()
+    fractions_KK = (counts_KK / counts_KK.sum(1, keepdim=True).clamp(min=1)).numpy()
+    axes.imshow(fractions_KK, cmap="Blues", vmin=0, vmax=1)
+    axes.set(title="Confusion matrix", xlabel="predicted class", ylabel="true class")
+    text: dict[str, Any] = {"fontsize": 10 if few else 8, "parse_math": False}
+    axes.set_xticks(range(len(names)), names, rotation=90, **text)
+    axes.set_yticks(range(len(names)), names, **text)
+    if few:
+        for (row, column), fraction in np.ndenumerate(fractions_KK):
+            color = "white" if fraction > 0.5 else "black"
+            axes.text(column, row, str(int(counts_KK[row, column])), ha="center", va="center", size=9, color=color)
+    return figure
