@@ -79,7 +79,7 @@ def steps(recipe: str, data_dir: str, with_parts: Parts) -> Iterator[None]:
             affine = keras.affine
             if not with_parts.grid_by_broadcasting:
                 keras.affine = usual_affine
-            images_BCHW = data.augmented(images_BCHW, batch_B, 0)
+            images_BCHW = data.augment_images(images_BCHW, batch_B, 0)
             keras.affine = affine
             memory = torch.channels_last if with_parts.channels_last else torch.contiguous_format
             images_BCHW = images_BCHW.contiguous(memory_format=memory)

@@ -93,7 +93,7 @@ def test_test_metrics_are_those_of_the_predictions(tmp_path: Path) -> None:
     model, data = classifier(), Squares(size=32)
     (result,) = trainer(tmp_path).test(model, datamodule=data)
     pictures = data.image_set("test")
-    images_BCHW = data.normalized(pictures.images_NHWC.permute(0, 3, 1, 2).float() / 255)
+    images_BCHW = data.normalize_images(pictures.images_NHWC.permute(0, 3, 1, 2).float() / 255)
     logits_BK = model(images_BCHW)
     right_B = logits_BK.argmax(1) == pictures.labels_N
     assert result["test/acc"] == pytest.approx(right_B.float().mean().item())

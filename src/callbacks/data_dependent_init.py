@@ -32,4 +32,4 @@ class DataDependentInit(Callback):
         if initialize is not None and isinstance(data, ImageDataModule):
             images_NHWC = data.image_set("train").images_NHWC[data.train_indices[: self.num_images]]
             images_BCHW = images_NHWC.permute(0, 3, 1, 2).to(pl_module.device).float() / 255
-            initialize(data.normalized(images_BCHW))
+            initialize(data.normalize_images(images_BCHW))

@@ -21,7 +21,7 @@ from src.classifier import Classifier
 from src.cli.help import EPILOG, ShortHelp, TrainerHelp
 from src.cli.parser import Parser, check_yaml, explain
 from src.data import ImageDataModule
-from src.data.storage.disk import OF_THE_DISK
+from src.data.storage.disk import DISK_ERRNOS
 from src.errors import UserError
 from src.runtime import file_format, run_directory
 from src.runtime.default_callbacks import DefaultCallbacks
@@ -37,7 +37,7 @@ ABOUT = (
 )
 
 # What a disk or a folder can refuse.
-_OF_THE_USER = OF_THE_DISK | {errno.ENOENT, errno.EISDIR}
+_OF_THE_USER = DISK_ERRNOS | {errno.ENOENT, errno.EISDIR}
 
 
 class SaveConfig(SaveConfigCallback):

@@ -195,7 +195,7 @@ def batches(train_indices: Tensor, batch_size: int, processes: int, drop_last: b
     """Whether the processes can share a batch, and there is one."""
     try:
         steps = len(IndexLoader(train_indices, batch_size, world_size=processes, drop_last=drop_last))
-    except ValueError as error:
+    except UserError as error:
         return Finding("FAIL", "batches", str(error))
     text = f"{len(train_indices):,} training pictures in batches of {batch_size}: {steps} steps an epoch"
     if not steps:

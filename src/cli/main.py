@@ -12,12 +12,12 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from src.cli.command_line import CLI
 from src.cli.doctor_cli import examine
-from src.data.storage.disk import OF_THE_DISK
+from src.data.storage.disk import DISK_ERRNOS
 from src.errors import RankLost, UserError
 from src.runtime import cpu, lightning_workarounds
 
 # What a disk or a folder can refuse.
-_OF_THE_USER = OF_THE_DISK | {errno.ENOENT, errno.EISDIR}
+_OF_THE_USER = DISK_ERRNOS | {errno.ENOENT, errno.EISDIR}
 
 
 def main(args: list[str] | None = None) -> None:

@@ -1,6 +1,6 @@
-"""What the loaders, the data modules and the classifier exchange.
+"""What the datasets, the loaders and the classifier exchange.
 
-Shapes: N samples, B of them on this rank in a batch, C channels, H rows, W columns, K classes.
+Shapes: N samples, B of them in a batch on this rank, C channels, H rows, W columns, K classes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 class ImageSet(NamedTuple):
-    """A decoded set of images.
+    """Decoded images with their labels.
 
     Attributes:
         images_NHWC: uint8.
@@ -23,16 +23,15 @@ class ImageSet(NamedTuple):
     labels_N: Tensor
 
     def to(self, device: torch.device) -> ImageSet:
-        """The same set on another device."""
         return ImageSet(self.images_NHWC.to(device), self.labels_N.to(device))
 
 
 class IndexBatch(NamedTuple):
-    """What a loader yields: no images, only the indices of samples.
+    """A batch of the loader: sample indices instead of images.
 
     Attributes:
-        indices_B: the sample indices of this rank, int64. Empty where a last batch has fewer samples than ranks.
-        size: the number of samples in the batches of all ranks together, the divisor of sums.
+        indices_B: int64. Empty if the last batch has fewer samples than there are ranks.
+        size: number of samples over all ranks, by which sums are divided.
     """
 
     indices_B: Tensor
@@ -40,13 +39,13 @@ class IndexBatch(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What a training, validation, test or predict step gets.
+    """A batch of a training, validation, test or predict step.
 
     Attributes:
         images_BCHW: float, normalized, in channels-last memory format.
         labels_B: int64.
         indices_B: int64, the sample indices within the dataset.
-        size: the number of samples in the batches of all ranks together, the divisor of sums.
+        size: number of samples over all ranks, by which sums are divided.
     """
 
     images_BCHW: Tensor

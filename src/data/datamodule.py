@@ -1,4 +1,4 @@
-"""What every data module of pictures has in common: the path from sample numbers to augmented batches.
+"""The base class of the datasets: from sample indices to augmented batches.
 
 Shapes: N samples, B of them in a batch, C channels, H rows, W columns, K classes.
 """
@@ -26,12 +26,12 @@ Subset = Literal["train", "test"]
 
 
 class Preparation(NamedTuple):
-    """What `prepare_data` has yet to do.
+    """What `prepare_data` still has to do.
 
     Attributes:
-        work: in words that can follow "it will".
-        folder: that it writes into.
-        bytes: that it writes there.
+        work: in words that can follow "fit will first".
+        folder: where it writes.
+        bytes: how much it writes.
     """
 
     work: str
@@ -40,16 +40,26 @@ class Preparation(NamedTuple):
 
 
 class ImageDataModule(LightningDataModule, ABC):
-    """Pictures that lie decoded in memory, and become batches on the device that trains on them.
+    """Images that lie decoded in memory and are gathered, augmented and normalized as batches on the training device.
 
-    They are gathered, augmented and normalized a batch at a time. A data set is a subclass with `classes`, `mean`,
-    `std` and `read`; what has to be fetched first goes into Lightning's `prepare_data`.
+    A dataset of your own is a subclass with three attributes and one method::
+
+        class Flowers(ImageDataModule):
+            classes = ("daisy", "tulip")
+            mean, std = (0.48, 0.46, 0.41), (0.25, 0.24, 0.26)
+
+            def read(self, subset):  # "train" or "test"
+                arrays = np.load(f"data/flowers_{subset}.npz")
+                images_NHWC, labels_N = arrays["images"], arrays["labels"]  # uint8, int64
+                return ImageSet(torch.from_numpy(images_NHWC), torch.from_numpy(labels_N))
+
+    It may override Lightning's `prepare_data` for a download, and the three members below `read`.
     """
 
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    cache_writable = True  # whether `read` may keep what it has decoded; doctor's may not
+    cache_writable = True  # `doctor` sets it to False: `read` then writes no cache
 
     def __init__(
         self,
@@ -64,14 +74,14 @@ class ImageDataModule(LightningDataModule, ABC):
     ) -> None:
         """
         Args:
-            batch_size: pictures in a step, of all processes together.
-            val_fraction: share of the training set that is kept for validation, in [0, 1); 0 for none.
-            split: which: `tail` the last as they lie (as Keras does), `random`, or `stratified` by class.
-            split_seed: of the split; apart from the run's seed, so that runs with other seeds compare.
-            augment: steps applied to training pictures, in this order.
-            normalize: `unit` divides by 255 as the notebooks do, `standard` also takes the data set's mean
-                off each channel and divides by its deviation.
-            drop_last: leave out a last training batch that is not full.
+            batch_size: images per step over all processes.
+            val_fraction: fraction of the training set used for validation, in [0, 1); 0 for none.
+            split: which samples validate: the last ones (`tail`, as in Keras), `random`, or `stratified` by class.
+            split_seed: seed of the split, separate from `seed` so that runs with different seeds are comparable.
+            augment: augmentations of the training images, applied in this order.
+            normalize: `unit` divides by 255 as the notebooks do, `standard` also subtracts the dataset's mean from
+                each channel and divides by its std.
+            drop_last: drop a last training batch that is incomplete.
             seed: of order and augmentation; on the command line it is `--seed_everything`.
 
         Raises:
@@ -91,90 +101,88 @@ class ImageDataModule(LightningDataModule, ABC):
         self.seed = seed
         self._sets: dict[Subset, ImageSet] = {}
         self._train_loader: IndexLoader | None = None
-        self._position: dict[str, Any] = {}
-        # Each augmentation's numbers, and the epoch and device that they are for.
-        self._drawn: tuple[tuple[int, torch.device], list[Tensor]] | None = None
+        self._loader_state: dict[str, Any] = {}
+        # The random numbers of each augmentation, and the epoch and device for which they are.
+        self._uniforms: tuple[tuple[int, torch.device], list[Tensor]] | None = None
 
-    # What a data set says of itself
+    # What a dataset defines
 
     @abstractmethod
-    def read(self, part: Subset) -> ImageSet:
-        """Decodes one part of the data set."""
+    def read(self, subset: Subset) -> ImageSet:
+        """Returns the decoded images and labels of a subset."""
+
+    @property
+    def has_test(self) -> bool:
+        """Whether there is a test set; without one `fit` does not test at its end."""
+        return True
 
     def pending_preparation(self) -> Preparation | None:
-        """What `prepare_data` would do, found without doing it; none where all data are there and whole. A subclass
-        that fetches or makes something says so here, and raises UserError where what lies there is broken."""
+        """What `prepare_data` would do, for `doctor`. None if all data exist.
+
+        Raises:
+            UserError: if data that exist are damaged.
+        """
         return None
+
+    def describe(self) -> dict[str, Any]:
+        """Size and checksum of the subsets read so far, for the manifest of a run."""
+        return {
+            subset: {
+                "images": len(images.labels_N),
+                "shape_HWC": list(images.images_NHWC.shape[1:]),
+                "sha256": _sha256(*images),
+            }
+            for subset, images in self._sets.items()
+        }
 
     @property
     def num_classes(self) -> int:
         """K."""
         return len(self.classes)
 
-    @property
-    def has_test(self) -> bool:
-        """Whether there is a test set; where there is none, a fit ends without testing."""
-        return True
+    def image_set(self, subset: Subset) -> ImageSet:
+        """A subset, read at the first call.
 
-    def image_set(self, part: Subset) -> ImageSet:
-        """A part of the data set, decoded when first asked for."""
-        if part not in self._sets:
-            self._sets[part] = self._checked(ImageSet(*self.read(part)))
-        return self._sets[part]
-
-    def _checked(self, pictures: ImageSet) -> ImageSet:
-        """The pictures, found to be what `read` promises."""
-        images_NHWC, labels_N = pictures
-        if images_NHWC.dtype != torch.uint8 or images_NHWC.dim() != 4 or labels_N.shape != images_NHWC.shape[:1]:
-            raise UserError(
-                f"{type(self).__name__}.read gives pictures {tuple(images_NHWC.shape)} of {images_NHWC.dtype} and "
-                f"labels {tuple(labels_N.shape)}; it must give uint8 pictures (N, H, W, C) and a label for each"
-            )
-        if len(labels_N) and not 0 <= int(labels_N.min()) <= int(labels_N.max()) < self.num_classes:
-            raise UserError(
-                f"{type(self).__name__}.read gives labels from {labels_N.min()} to {labels_N.max()}; with "
-                f"{self.num_classes} classes they must lie between 0 and {self.num_classes - 1}"
-            )
-        return ImageSet(images_NHWC, labels_N.long())
-
-    def describe(self) -> dict[str, Any]:
-        """What the parts that were read hold, with a checksum, for the record of a run."""
-        return {
-            part: {
-                "images": len(labels_N),
-                "shape_HWC": list(images_NHWC.shape[1:]),
-                "sha256": _sha256(images_NHWC, labels_N),
-            }
-            for part, (images_NHWC, labels_N) in self._sets.items()
-        }
+        Raises:
+            UserError: if `read` does not return what it should.
+        """
+        if subset not in self._sets:
+            images_NHWC, labels_N = self.read(subset)
+            name = type(self).__name__
+            if images_NHWC.dtype != torch.uint8 or images_NHWC.dim() != 4 or labels_N.shape != images_NHWC.shape[:1]:
+                raise UserError(
+                    f"{name}.read returns images {tuple(images_NHWC.shape)} of {images_NHWC.dtype} and labels "
+                    f"{tuple(labels_N.shape)}; it must return uint8 images (N, H, W, C) and one label for each"
+                )
+            if len(labels_N) and not 0 <= int(labels_N.min()) <= int(labels_N.max()) < self.num_classes:
+                raise UserError(
+                    f"{name}.read returns labels from {labels_N.min()} to {labels_N.max()}; with {self.num_classes} "
+                    f"classes they must be between 0 and {self.num_classes - 1}"
+                )
+            self._sets[subset] = ImageSet(images_NHWC, labels_N.long())
+        return self._sets[subset]
 
     # Lightning's hooks, in the order in which it calls them
 
     def setup(self, stage: str) -> None:
-        """Reads and splits what the stage needs; the official test set for `test` and `predict` alone."""
+        """Reads the training set for `fit` and `validate`, the test set only for `test` and `predict`."""
         if stage in ("fit", "validate"):
-            train = self.image_set("train")
-            try:
-                self.train_indices, self.val_indices = split(
-                    train.labels_N.cpu(), self.split, self.val_fraction, self.split_seed
-                )
-            except ValueError as error:  # how many pictures there are comes to light only now
-                raise UserError(str(error)) from error
+            labels_N = self.image_set("train").labels_N.cpu()
+            self.train_indices, self.val_indices = split(labels_N, self.split, self.val_fraction, self.split_seed)
         else:
             self.image_set("test")
 
     def state_dict(self) -> dict[str, Any]:
-        """How far the present epoch has come. Lightning would ask the loader, but forgets to hand the answer
-        back where a schedule has asked for the number of steps before."""
+        # The loader's state. Lightning also saves it, but does not restore it if a learning rate schedule has asked
+        # for the number of steps.
         return self._train_loader.state_dict() if self._train_loader else {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Lets the next training loader go on from there, in a fit; a test restores weights alone."""
-        self._position = state_dict if self.trainer and self.trainer.state.fn == "fit" else {}
+        # Testing a checkpoint restores the weights only.
+        self._loader_state = state_dict if self.trainer and self.trainer.state.fn == "fit" else {}
 
     def train_dataloader(self) -> IndexLoader:
-        """Index batches of the training samples, in a new order each epoch."""
-        # overfit_batches means the same few batches again and again, so the order has to stay.
+        # overfit_batches trains on the same batches in each epoch, so they are not shuffled.
         fixed = self.trainer is not None and self.trainer.overfit_batches > 0  # pyright: ignore[reportAttributeAccessIssue]
         self._train_loader = self._loader(
             self.train_indices,
@@ -182,94 +190,68 @@ class ImageDataModule(LightningDataModule, ABC):
             shuffle_seed=None if fixed else self.seed,
             epoch=lambda: self.trainer.current_epoch if self.trainer else 0,
         )
-        if self._position:
-            try:
-                self._train_loader.load_state_dict(self._position)
-            except ValueError as error:
-                raise UserError(str(error)) from error
-            self._position = {}
+        if self._loader_state:
+            self._train_loader.load_state_dict(self._loader_state)
+            self._loader_state = {}
         return self._train_loader
 
     def val_dataloader(self) -> IndexLoader | list[IndexLoader]:
-        """Index batches of the validation samples; none where there is no validation."""
         return self._loader(self.val_indices) if len(self.val_indices) else []
 
     def test_dataloader(self) -> IndexLoader:
-        """Index batches of the official test set."""
         return self._loader(torch.arange(len(self._sets["test"].labels_N)))
 
     def predict_dataloader(self) -> IndexLoader:
-        """Index batches of the official test set."""
         return self.test_dataloader()
 
     def transfer_batch_to_device(self, batch: IndexBatch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Gathers the pictures. If it fits into half of what is free, the whole set moves to a GPU with its first
-        batch and stays there, so that later only sample numbers travel."""
-        part: Subset = "test" if self.trainer and (self.trainer.testing or self.trainer.predicting) else "train"
-        pictures = self._sets[part]
-        if pictures.images_NHWC.device != device and _fits(pictures.images_NHWC, device):
-            pictures = self._sets[part] = pictures.to(device)
-        if pictures.images_NHWC.device != device:
-            indices_B = batch.indices_B
-            images_BCHW = pictures.images_NHWC.index_select(0, indices_B).permute(0, 3, 1, 2).to(device)
-            labels_B = pictures.labels_N.index_select(0, indices_B).to(device)
-            return Batch(images_BCHW, labels_B, indices_B.to(device), batch.size)
-        indices_B = batch.indices_B.to(device, non_blocking=True)
-        # Gathered as (B, H, W, C) and only viewed as (B, C, H, W): that is channels last.
-        # index_select takes 9 us for 128 pictures, indexing by brackets 228 us.
-        images_BCHW = pictures.images_NHWC.index_select(0, indices_B).permute(0, 3, 1, 2)
-        return Batch(images_BCHW, pictures.labels_N.index_select(0, indices_B), indices_B, batch.size)
+        """Gathers the images. If the dataset needs less than half of the free memory of a GPU, it moves there with the
+        first batch, and from then on only indices are transferred."""
+        subset: Subset = "test" if self.trainer and (self.trainer.testing or self.trainer.predicting) else "train"
+        images = self._sets[subset]
+        if images.images_NHWC.device != device and _fits(images.images_NHWC, device):
+            images = self._sets[subset] = images.to(device)
+        indices_B = batch.indices_B.to(images.images_NHWC.device, non_blocking=True)
+        # Gathered as (B, H, W, C) and viewed as (B, C, H, W), which is channels-last. For 128 images index_select
+        # takes 9 us, indexing with [] 228 us.
+        images_BCHW = images.images_NHWC.index_select(0, indices_B).permute(0, 3, 1, 2).to(device)
+        labels_B = images.labels_N.index_select(0, indices_B).to(device)
+        return Batch(images_BCHW, labels_B, indices_B.to(device), batch.size)
 
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
-        """Augments training pictures and normalizes all."""
+        """Augments training images and normalizes all images."""
         images_BCHW = batch.images_BCHW.float().div_(255)
         if self.trainer and self.trainer.training:
-            images_BCHW = self.augmented(images_BCHW, batch.indices_B, self.trainer.current_epoch)
-            images_BCHW = images_BCHW.contiguous(memory_format=torch.channels_last)  # resampling forgets it
-        return batch._replace(images_BCHW=self.normalized(images_BCHW))
+            images_BCHW = self.augment_images(images_BCHW, batch.indices_B, self.trainer.current_epoch)
+            images_BCHW = images_BCHW.contiguous(memory_format=torch.channels_last)  # grid_sample returns NCHW
+        return batch._replace(images_BCHW=self.normalize_images(images_BCHW))
 
-    # Pure parts of these, also for looking at pictures
-
-    def augmented(self, images_BCHW: Tensor, indices_B: Tensor, epoch: int) -> Tensor:
-        """Pictures in [0, 1] as they are augmented in an epoch, whatever batch they are in."""
-        indices_B = indices_B.to(images_BCHW.device)
-        for step, uniform_NK in zip(self.augment, self._draw(epoch, images_BCHW.device), strict=True):
+    def augment_images(self, images_BCHW: Tensor, indices_B: Tensor, epoch: int) -> Tensor:
+        """Augments training images in [0, 1]; the result for a sample depends on seed, epoch and its index only."""
+        device = images_BCHW.device
+        if self._uniforms is None or self._uniforms[0] != (epoch, device):
+            n = len(self._sets["train"].labels_N)
+            tables = []  # for all samples, sampled once in each epoch
+            for number, step in enumerate(self.augment):
+                counters = (rng.Stream.AUGMENT, number, epoch if step.resample_each_epoch else 0)
+                tables.append(rng.uniforms(n, step.num_uniforms, self.seed, *counters).to(device))
+            self._uniforms = (epoch, device), tables
+        indices_B = indices_B.to(device)
+        for step, uniform_NK in zip(self.augment, self._uniforms[1], strict=True):
             images_BCHW = step(images_BCHW, uniform_NK.index_select(0, indices_B), epoch)
         return images_BCHW
 
-    def normalized(self, images_BCHW: Tensor) -> Tensor:
-        """Pictures in [0, 1] as the network gets them."""
+    def normalize_images(self, images_BCHW: Tensor) -> Tensor:
+        """Normalizes images in [0, 1]."""
         if self.normalize == "unit":
             return images_BCHW
         mean_C11 = images_BCHW.new_tensor(self.mean).view(-1, 1, 1)
         std_C11 = images_BCHW.new_tensor(self.std).view(-1, 1, 1)
         return (images_BCHW - mean_C11) / std_C11
 
-    def _draw(self, epoch: int, device: torch.device) -> list[Tensor]:
-        """The random numbers of an epoch for all samples of the training set, drawn when it begins."""
-        if self._drawn is None or self._drawn[0] != (epoch, device):
-            n = len(self._sets["train"].labels_N)
-            tables = [
-                rng.uniforms(
-                    n,
-                    step.num_uniforms,
-                    self.seed,
-                    rng.Stream.AUGMENT,
-                    number,
-                    epoch if step.resample_each_epoch else 0,
-                ).to(device)
-                for number, step in enumerate(self.augment)
-            ]
-            self._drawn = ((epoch, device), tables)
-        return self._drawn[1]
-
-    def _loader(self, indices_N: Tensor, **kwargs) -> IndexLoader:
-        trainer = self.trainer
-        rank, world_size = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-        try:
-            return IndexLoader(indices_N, self.batch_size, rank=rank, world_size=world_size, **kwargs)
-        except ValueError as error:  # how many processes there are comes to light only now
-            raise UserError(str(error)) from error
+    def _loader(self, indices_N: Tensor, **kwargs: Any) -> IndexLoader:
+        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        return IndexLoader(indices_N, self.batch_size, rank=rank, world_size=world_size, **kwargs)
 
 
 def _fits(images_NHWC: Tensor, device: torch.device) -> bool:

@@ -1,6 +1,6 @@
-"""Global batches of sample numbers, shared by the ranks.
+"""Batches of sample indices, distributed over the ranks.
 
-Shapes: N samples to go through, B samples of this rank in a batch.
+Shapes: N samples, B of them in a batch on this rank.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from torch import Tensor
 
 from src import rng
 from src.data.batch import IndexBatch
+from src.errors import UserError
 
 
 class IndexLoader:
-    """A loader of index batches. The batch size is that of all ranks together; rank r takes every
-    world_size-th sample from the r-th on, so that at each step the union over the ranks does not depend on
-    how many there are. Nothing is padded and nothing is seen twice.
+    """Yields batches of sample indices. `batch_size` counts the samples of all ranks: rank r gets every world_size-th
+    index of a batch, from the r-th on. So each step has the same samples for any number of ranks, no batch is padded
+    and no sample occurs twice.
 
-    It is a plain iterable with a length, which is all Lightning asks of a loader: a
-    `torch.utils.data.DataLoader` around it would only add workers and collation that sample numbers do not
-    need. `state_dict` and `load_state_dict` are what Lightning looks for to go on in the middle of an epoch.
+    An iterable with a length is all that Lightning needs; a `torch.utils.data.DataLoader` would add workers and
+    collation, which indices do not need. With `state_dict` and `load_state_dict` a run resumes within an epoch.
     """
 
     def __init__(
@@ -37,18 +37,21 @@ class IndexLoader:
     ) -> None:
         """
         Args:
-            indices_N: the samples to go through.
-            batch_size: samples in a step, of all ranks together.
-            rank: this process.
+            indices_N: the samples of an epoch.
+            batch_size: samples per step over all ranks.
+            rank: of this process.
             world_size: number of processes.
-            drop_last: leave out a last batch that is not full.
-            shuffle_seed: shuffle anew in each epoch, by this seed; None keeps the order.
-            epoch: tells the present epoch when an iteration begins.
+            drop_last: drop a last batch that is incomplete.
+            shuffle_seed: seed of the order, which differs in each epoch; None keeps the order of `indices_N`.
+            epoch: returns the current epoch.
+
+        Raises:
+            UserError: if `batch_size` is not a multiple of `world_size`.
         """
         if batch_size % world_size:
-            raise ValueError(
-                f"batch_size {batch_size} does not divide by {world_size} processes; batch_size is that of all "
-                f"processes together, so use a multiple of {world_size}"
+            raise UserError(
+                f"batch_size {batch_size} does not divide by {world_size} processes; it counts the samples of all "
+                f"processes, so use a multiple of {world_size}"
             )
         self.indices_N = indices_N
         self.batch_size = batch_size
@@ -56,7 +59,7 @@ class IndexLoader:
         self.drop_last = drop_last
         self.shuffle_seed = shuffle_seed
         self.epoch = epoch
-        self._position = (0, 0)  # epoch and number of batches given out in it
+        self._position = (0, 0)  # epoch, and number of batches yielded in it
         self._resume_at: tuple[int, int] | None = None
 
     def __len__(self) -> int:
@@ -64,7 +67,7 @@ class IndexLoader:
         return full + (rest > 0 and not self.drop_last)
 
     def __iter__(self) -> Iterator[IndexBatch]:
-        # A generator: Lightning calls iter() before it knows the epoch, and next() after.
+        # A generator, because Lightning calls iter() before it sets the epoch, and next() after.
         epoch = self.epoch()
         order_N = self.indices_N
         if self.shuffle_seed is not None:
@@ -77,27 +80,21 @@ class IndexLoader:
             yield IndexBatch(batch[self.rank :: self.world_size], len(batch))
 
     def state_dict(self) -> dict[str, Any]:
-        """How far the present epoch has come."""
         epoch, done = self._position
-        return {
-            "epoch": epoch,
-            "batches": done,
-            "batch_size": self.batch_size,
-            "samples": len(self.indices_N),
-            "of": len(self),
-        }
+        samples = len(self.indices_N)
+        return {"epoch": epoch, "batches": done, "batch_size": self.batch_size, "samples": samples, "of": len(self)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Lets the next iteration go on from there, if it is one of the same epoch.
+        """Lets the next iteration continue from a position, if it is in the same epoch.
 
         Raises:
-            ValueError: if what is left of the epoch cannot be told, because its batches were others.
+            UserError: if the position is within an epoch of other batches.
         """
-        was, present = (state["batch_size"], state["samples"]), (self.batch_size, len(self.indices_N))
-        if was != present and 0 < state["batches"] < state["of"]:
-            raise ValueError(
-                f"the checkpoint is from the middle of an epoch, after {state['batches']} batches of batch_size "
-                f"{was[0]} of {was[1]} samples; the rest of it cannot be told in batches of batch_size {present[0]} "
-                f"of {present[1]} samples. Go on with both as they were; after an epoch's end they may change"
+        saved, current = (state["batch_size"], state["samples"]), (self.batch_size, len(self.indices_N))
+        if saved != current and 0 < state["batches"] < state["of"]:
+            raise UserError(
+                f"the checkpoint was saved within an epoch, after {state['batches']} batches of batch_size {saved[0]} "
+                f"of {saved[1]} samples; the epoch cannot continue with batch_size {current[0]} of {current[1]} "
+                "samples. Resume with the original values; they can change after the end of an epoch"
             )
         self._position = self._resume_at = (state["epoch"], state["batches"])

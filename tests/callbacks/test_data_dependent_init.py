@@ -30,7 +30,7 @@ def test_a_network_computes_its_weights_from_normalized_training_images(tmp_path
     trainer(tmp_path).fit(module, datamodule=data, test_after_fit=False)
     images_BCHW = data.image_set("train").images_NHWC[data.train_indices].permute(0, 3, 1, 2).float() / 255
     assert module.net.init_shape == (24, 3, 4, 4)
-    torch.testing.assert_close(module.net.layer.bias[0], data.normalized(images_BCHW).mean())  # pyright: ignore
+    torch.testing.assert_close(module.net.layer.bias[0], data.normalize_images(images_BCHW).mean())  # pyright: ignore
 
 
 def test_num_images_limits_the_images(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
-"""The path from sample numbers to augmented batches, with pictures made by hand.
+"""From sample indices to augmented batches, on images whose pixels are their indices.
 
-Shapes: N samples, B of them in a batch, C channels, H rows, W columns, K random numbers a picture.
+Shapes: N samples, B of them in a batch, C channels, H rows, W columns, K random numbers per image.
 """
 
 from __future__ import annotations
@@ -8,10 +8,13 @@ from __future__ import annotations
 import hashlib
 import inspect
 import struct
+import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 from lightning import Trainer
@@ -28,8 +31,8 @@ MEAN, STD = (0.5, 0.0), (0.5, 0.25)
 
 
 class Numbered(ImageDataModule):
-    """Picture n has two columns: the first is n in both channels, the second is n + 50 and n + 100. The test
-    set begins at 200 (`test_from`), so that its pictures are told from those of the training set."""
+    """Image n has two columns: the first is n in both channels, the second is n + 50 and n + 100. The test set starts
+    at 200 (`test_from`), so that its images differ from those of the training set."""
 
     classes = ("even", "odd", "never")
     mean = MEAN
@@ -38,13 +41,13 @@ class Numbered(ImageDataModule):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"batch_size": 4, "normalize": "unit", **kwargs})
-        self.parts_read: list[Subset] = []
+        self.subsets_read: list[Subset] = []
 
-    def read(self, part: Subset) -> ImageSet:
-        self.parts_read.append(part)
-        first, size = (0, self.train_size) if part == "train" else (self.test_from, self.test_size)
+    def read(self, subset: Subset) -> ImageSet:
+        self.subsets_read.append(subset)
+        first, size = (0, self.train_size) if subset == "train" else (self.test_from, self.test_size)
         n_N = torch.arange(first, first + size)
-        if part == "test":
+        if subset == "test":
             images_NHWC = n_N.view(-1, 1, 1, 1).expand(-1, 1, 2, 2)
         else:
             left_NC, right_NC = torch.stack([n_N, n_N], 1), torch.stack([n_N + 50, n_N + 100], 1)
@@ -53,7 +56,7 @@ class Numbered(ImageDataModule):
 
 
 def attach(data: ImageDataModule, **state: Any) -> Any:
-    """Gives `data` a trainer that says what the tests need."""
+    """Gives `data` a trainer with the attributes that it reads."""
     defaults = {
         "training": False,
         "testing": False,
@@ -76,7 +79,7 @@ def fitted(trainer: dict[str, Any] | None = None, **kwargs: Any) -> Numbered:
 
 
 def samples(loader: IndexLoader | list[IndexLoader]) -> list[list[int]]:
-    """The sample numbers of each batch."""
+    """The sample indices of each batch."""
     assert isinstance(loader, IndexLoader)
     return [batch.indices_B.tolist() for batch in loader]
 
@@ -94,7 +97,7 @@ def prepared(data: ImageDataModule, indices: Sequence[int]) -> Batch:
 
 
 class Noise(Augmentation):
-    """Replaces each picture by its random number."""
+    """Replaces each image with its random number."""
 
     num_uniforms = 1
 
@@ -102,12 +105,12 @@ class Noise(Augmentation):
         return uniform_BK[:, :1, None, None].expand_as(images_BCHW)
 
 
-class Kept(Noise):
+class FixedNoise(Noise):
     resample_each_epoch = False
 
 
 class Add(Augmentation):
-    """Appends a digit in front: 0.5 becomes 0.1 * digit + 0.05, and so tells the order of steps."""
+    """Inserts a digit after the decimal point: 0.5 becomes 0.1 * digit + 0.05, which shows the order of the steps."""
 
     num_uniforms = 3
 
@@ -119,24 +122,24 @@ class Add(Augmentation):
         return images_BCHW / 10 + self.digit / 10
 
 
-# Which samples
+# Sample indices
 
 
 @pytest.mark.parametrize(
-    ("stage", "parts"),
+    ("stage", "subsets"),
     [("fit", ["train"]), ("validate", ["train"]), ("test", ["test"]), ("predict", ["test"])],
 )
-def test_a_stage_reads_what_it_needs_alone(stage: str, parts: list[Subset]):
+def test_each_stage_reads_only_what_it_needs(stage: str, subsets: list[Subset]):
     data = Numbered()
     data.setup(stage)
-    assert data.parts_read == parts
+    assert data.subsets_read == subsets
 
 
-def test_each_part_is_read_once():
+def test_each_subset_is_read_once():
     data = Numbered()
     for stage in ("fit", "validate", "test", "fit", "predict"):
         data.setup(stage)
-    assert data.parts_read == ["train", "test"]
+    assert data.subsets_read == ["train", "test"]
 
 
 def test_validation_is_the_tail_of_the_training_set():
@@ -145,36 +148,36 @@ def test_validation_is_the_tail_of_the_training_set():
     assert samples(data.val_dataloader()) == [[7, 8, 9]]
 
 
-def test_without_validation_there_is_no_loader_for_it():
+def test_without_validation_there_is_no_validation_loader():
     data = fitted(val_fraction=0.0)
     assert data.val_dataloader() == []
     assert sorted(flat(samples(data.train_dataloader()))) == list(range(10))
 
 
-def test_how_to_split_and_its_seed_are_handed_on():
+def test_split_and_split_seed_are_used():
     def validation(**kwargs: Any) -> list[int]:
         return flat(samples(fitted(val_fraction=0.4, **kwargs).val_dataloader()))
 
-    drawn = [validation(split="random", split_seed=seed) for seed in range(3)]
-    assert drawn[0] != drawn[1] != drawn[2]
-    assert validation(split="random", split_seed=1, seed=5) == drawn[1]
+    sampled = [validation(split="random", split_seed=seed) for seed in range(3)]
+    assert sampled[0] != sampled[1] != sampled[2]
+    assert validation(split="random", split_seed=1, seed=5) == sampled[1]
     assert [index % 2 for index in validation(split="stratified")].count(0) == 2  # two even ones, two odd ones
 
 
 @pytest.mark.parametrize("stage", ["test", "predict"])
-def test_testing_and_predicting_go_through_the_test_set_in_order(stage: str):
+def test_test_set_is_used_in_order(stage: str):
     data = Numbered(batch_size=2)
     data.setup(stage)
     assert samples(data.test_dataloader()) == samples(data.predict_dataloader()) == [[0, 1], [2]]
 
 
-def test_training_alone_drops_a_last_batch():
+def test_only_training_drops_the_last_batch():
     data = fitted(val_fraction=0.3, drop_last=True)
     assert [len(batch) for batch in samples(data.train_dataloader())] == [4]
     assert [len(batch) for batch in samples(data.val_dataloader())] == [3]
 
 
-def test_each_epoch_has_an_order_of_its_own():
+def test_each_epoch_has_another_order():
     data = fitted()
     loader = data.train_dataloader()
     orders = []
@@ -188,18 +191,18 @@ def test_the_seed_changes_the_order():
     assert samples(fitted(seed=1).train_dataloader()) != samples(fitted(seed=2).train_dataloader())
 
 
-def test_overfitting_shows_the_same_batches_in_each_epoch():
+def test_overfit_batches_are_the_same_in_each_epoch():
     data = fitted({"overfit_batches": 1, "current_epoch": 3})
     assert samples(data.train_dataloader()) == [[0, 1, 2, 3], [4, 5, 6, 7]]
 
 
 @pytest.mark.parametrize(("rank", "expected"), [(0, [[0, 2], [4, 6], [8]]), (1, [[1, 3], [5, 7], [9]])])
-def test_the_ranks_share_the_batch_size(rank: int, expected: list[list[int]]):
+def test_batch_size_is_divided_among_the_ranks(rank: int, expected: list[list[int]]):
     data = fitted({"global_rank": rank, "world_size": 2, "overfit_batches": 1}, val_fraction=0.0)
     assert samples(data.train_dataloader()) == expected
 
 
-def test_evaluation_is_shared_without_padding():
+def test_evaluation_is_divided_without_padding():
     seen = []
     for rank in range(2):
         data = fitted({"global_rank": rank, "world_size": 2}, val_fraction=0.5)
@@ -207,16 +210,16 @@ def test_evaluation_is_shared_without_padding():
     assert sorted(seen) == [5, 6, 7, 8, 9]
 
 
-def test_without_a_trainer_there_is_one_process_in_epoch_zero():
+def test_without_a_trainer_there_is_one_process_and_epoch_zero():
     data = Numbered(val_fraction=0.0)
     data.setup("fit")
     assert samples(data.train_dataloader()) == samples(fitted(val_fraction=0.0).train_dataloader())
 
 
-# From numbers to pictures
+# From indices to images
 
 
-def test_a_batch_is_gathered_by_its_sample_numbers():
+def test_images_and_labels_are_gathered_by_index():
     batch = gathered(fitted(), [3, 0], size=9)
     assert batch.images_BCHW.tolist() == [[[[3, 53]], [[3, 103]]], [[[0, 50]], [[0, 100]]]]
     assert batch.labels_B.tolist() == [1, 0]
@@ -225,21 +228,21 @@ def test_a_batch_is_gathered_by_its_sample_numbers():
 
 
 @pytest.mark.parametrize("stage", ["testing", "predicting"])
-def test_testing_and_predicting_gather_from_the_test_set(stage: str):
+def test_test_images_are_gathered_from_the_test_set(stage: str):
     data = fitted()
     data.setup("test")
     attach(data, **{stage: True})
     assert gathered(data, [1]).images_BCHW[0, 0].tolist() == [[201, 201]]
 
 
-def test_validating_gathers_from_the_training_set():
+def test_validation_images_are_gathered_from_the_training_set():
     data = fitted()
     data.setup("test")
     attach(data, training=False)
     assert gathered(data, [9]).images_BCHW[0, 0].tolist() == [[9, 59]]
 
 
-def test_pictures_travel_as_bytes_and_become_floats_in_channels_last():
+def test_images_are_transferred_as_uint8_and_become_float_in_channels_last():
     data = fitted(augment=[Flip(0.5)])
     assert gathered(data, [1, 2]).images_BCHW.dtype == torch.uint8
     images_BCHW = prepared(data, [1, 2]).images_BCHW
@@ -248,8 +251,8 @@ def test_pictures_travel_as_bytes_and_become_floats_in_channels_last():
     assert images_BCHW.is_contiguous(memory_format=torch.channels_last)
 
 
-def test_an_empty_batch_stays_empty():
-    # A rank gets one where a last batch has fewer samples than there are ranks.
+def test_empty_batch():
+    # A rank gets one if the last batch has fewer samples than there are ranks.
     data = fitted(augment=[Flip()])
     empty = data.transfer_batch_to_device(IndexBatch(torch.empty(0, dtype=torch.int64), 1), CPU, 0)
     batch = data.on_after_batch_transfer(empty, 0)
@@ -262,30 +265,30 @@ def test_unit_divides_by_255():
     torch.testing.assert_close(prepared(fitted(normalize="unit"), [2]).images_BCHW, expected)
 
 
-def test_standard_takes_the_mean_off_each_channel_and_divides_by_its_deviation():
+def test_standard_subtracts_the_mean_of_each_channel_and_divides_by_its_std():
     # (x - 0.5) / 0.5 in the first channel, (x - 0) / 0.25 in the second.
     expected = torch.tensor([[[[2 / 255 * 2 - 1, 52 / 255 * 2 - 1]], [[2 / 255 * 4, 102 / 255 * 4]]]])
     torch.testing.assert_close(prepared(fitted(normalize="standard"), [2]).images_BCHW, expected)
 
 
-def test_standard_is_the_default_and_comes_after_augmentation():
+def test_standard_is_the_default_and_follows_augmentation():
     data = Numbered(normalize="standard", augment=[Add(5)])
     attach(data, training=True)
     data.setup("fit")
-    # Black becomes 0.5, and that is the first channel's mean and two deviations of the second.
+    # Black becomes 0.5, which is the mean of the first channel and 2 std of the second.
     torch.testing.assert_close(prepared(data, [0]).images_BCHW[0, :, 0, 0], torch.tensor([0.0, 2.0]))
     assert inspect.signature(ImageDataModule.__init__).parameters["normalize"].default == "standard"
 
 
 @pytest.mark.parametrize(("training", "changed"), [(True, True), (False, False)])
-def test_training_pictures_alone_are_augmented(training: bool, changed: bool):
+def test_only_training_images_are_augmented(training: bool, changed: bool):
     data = fitted(augment=[Flip(1.0)])
     attach(data, training=training)
     first, second = (prepared(data, [1]).images_BCHW[0, 0, 0] * 255).tolist()
     assert (first > second) is changed
 
 
-def test_preparing_a_batch_leaves_the_pictures_in_memory_alone():
+def test_augmentation_does_not_change_the_images_in_memory():
     data = fitted(augment=[Flip(1.0)])
     first = prepared(data, list(range(10))).images_BCHW
     assert torch.equal(prepared(data, list(range(10))).images_BCHW, first)
@@ -295,18 +298,18 @@ def test_preparing_a_batch_leaves_the_pictures_in_memory_alone():
 # Augmentation
 
 
-def test_steps_are_applied_in_the_order_of_the_recipe():
+def test_augmentations_are_applied_in_order():
     data = fitted(augment=[Add(1), Add(2), Add(3)])
     # 0 -> 0.1 -> 0.21 -> 0.321
     torch.testing.assert_close(prepared(data, [0]).images_BCHW[0, 0, 0, 0], torch.tensor(0.321))
 
 
 def numbers(data: ImageDataModule, indices: Sequence[int], epoch: int) -> list[float]:
-    """What `Noise` drew for these samples."""
-    return data.augmented(torch.zeros(len(indices), 1, 1, 1), torch.tensor(indices), epoch).flatten().tolist()
+    """The random numbers of these samples."""
+    return data.augment_images(torch.zeros(len(indices), 1, 1, 1), torch.tensor(indices), epoch).flatten().tolist()
 
 
-def test_a_sample_s_numbers_do_not_depend_on_its_batch():
+def test_numbers_of_a_sample_do_not_depend_on_its_batch():
     data = fitted(augment=[Noise()])
     all_ten = numbers(data, list(range(10)), epoch=1)
     assert len(set(all_ten)) == 10
@@ -314,35 +317,35 @@ def test_a_sample_s_numbers_do_not_depend_on_its_batch():
     assert numbers(data, [9, 2, 7], epoch=1) == [all_ten[9], all_ten[2], all_ten[7]]
 
 
-def test_numbers_depend_on_seed_and_epoch_alone():
+def test_numbers_depend_only_on_seed_and_epoch():
     data = fitted(augment=[Noise()])
-    drawn = {epoch: numbers(data, [0, 1, 2], epoch) for epoch in (0, 1, 2)}
-    assert drawn[0] != drawn[1] != drawn[2]
-    assert numbers(data, [0, 1, 2], epoch=1) == drawn[1]  # back again
-    assert numbers(fitted(augment=[Noise()]), [0, 1, 2], epoch=2) == drawn[2]  # without the epochs before
-    assert numbers(fitted(augment=[Noise()], seed=1), [0, 1, 2], epoch=1) != drawn[1]
-    assert numbers(fitted(augment=[Noise()], split_seed=1, split="random"), [0, 1, 2], epoch=1) == drawn[1]
+    sampled = {epoch: numbers(data, [0, 1, 2], epoch) for epoch in (0, 1, 2)}
+    assert sampled[0] != sampled[1] != sampled[2]
+    assert numbers(data, [0, 1, 2], epoch=1) == sampled[1]  # after a later epoch
+    assert numbers(fitted(augment=[Noise()]), [0, 1, 2], epoch=2) == sampled[2]  # without the earlier epochs
+    assert numbers(fitted(augment=[Noise()], seed=1), [0, 1, 2], epoch=1) != sampled[1]
+    assert numbers(fitted(augment=[Noise()], split_seed=1, split="random"), [0, 1, 2], epoch=1) == sampled[1]
 
 
-def test_two_steps_of_one_kind_have_numbers_of_their_own():
+def test_two_augmentations_of_one_class_have_different_numbers():
     first = numbers(fitted(augment=[Noise()]), [0, 1, 2], epoch=0)
     second = numbers(fitted(augment=[Noise(), Noise()]), [0, 1, 2], epoch=0)
     assert first != second
 
 
-def test_a_step_can_keep_its_numbers_for_the_run():
-    data = fitted(augment=[Kept()])
+def test_augmentation_can_keep_its_numbers_in_all_epochs():
+    data = fitted(augment=[FixedNoise()])
     assert numbers(data, [0, 1, 2], epoch=0) == numbers(data, [0, 1, 2], epoch=5)
 
 
-def test_alternating_flip_shows_both_sides_of_every_picture():
+def test_alternating_flip_flips_each_image_in_every_second_epoch():
     data = fitted(augment=[AlternatingFlip()])
     images_BCHW = torch.tensor([0.0, 1.0]).expand(10, 1, 1, 2)
-    even, odd = (data.augmented(images_BCHW, torch.arange(10), epoch) for epoch in (0, 1))
+    even, odd = (data.augment_images(images_BCHW, torch.arange(10), epoch) for epoch in (0, 1))
     assert torch.equal(even, odd.flip(-1))
 
 
-def test_the_trainer_s_epoch_says_how_a_batch_is_augmented():
+def test_augmentation_uses_the_epoch_of_the_trainer():
     data = fitted({"current_epoch": 3}, augment=[Noise()])
     torch.testing.assert_close(
         prepared(data, [5, 6]).images_BCHW[:, 0, 0, 0], torch.tensor(numbers(data, [5, 6], epoch=3))
@@ -351,24 +354,24 @@ def test_the_trainer_s_epoch_says_how_a_batch_is_augmented():
 
 def test_no_augmentation_is_the_default():
     images_BCHW = torch.rand(2, 1, 1, 2, generator=torch.Generator().manual_seed(0))
-    assert torch.equal(fitted().augmented(images_BCHW, torch.tensor([0, 1]), 0), images_BCHW)
+    assert torch.equal(fitted().augment_images(images_BCHW, torch.tensor([0, 1]), 0), images_BCHW)
 
 
-def test_numbers_are_drawn_for_the_device_that_asks():
-    # `meta` stands in for a GPU. A callback may show augmented pictures on the CPU in the middle of training.
+def test_numbers_are_on_the_device_of_the_images():
+    # `meta` stands in for a GPU. A callback can augment images on the CPU during training.
     data = fitted(augment=[Noise()])
     for device in (CPU, torch.device("meta"), CPU):
-        assert [table_NK.device for table_NK in data._draw(0, device)] == [device]
+        assert data.augment_images(torch.zeros(1, 1, 1, 1, device=device), torch.tensor([0]), 0).device == device
 
 
-# What it says of itself, and what is refused
+# Description and errors
 
 
-def test_a_description_tells_the_parts_that_were_read():
+def test_description_of_the_subsets_that_were_read():
     data = Numbered()
     assert data.describe() == {}
     data.setup("test")
-    # Three pictures of 1 x 2 pixels and 2 channels, all 200, all 201 and all 202; their labels are 0, 1, 0.
+    # Three images of 1 x 2 pixels and 2 channels: all 200, all 201, all 202; their labels are 0, 1, 0.
     content = bytes([200] * 4 + [201] * 4 + [202] * 4) + struct.pack("<3q", 0, 1, 0)
     expected = {"images": 3, "shape_HWC": [1, 2, 2], "sha256": hashlib.sha256(content).hexdigest()}
     assert data.describe() == {"test": expected}
@@ -377,23 +380,52 @@ def test_a_description_tells_the_parts_that_were_read():
     assert data.describe()["train"]["images"] == 10
 
 
-def test_the_number_of_classes_is_that_of_their_names():
+def test_num_classes():
     assert Numbered().num_classes == 3
 
 
 @pytest.mark.parametrize("batch_size", [0, -1])
-def test_a_batch_size_below_one_is_named(batch_size: int):
+def test_batch_size_below_one_is_rejected(batch_size: int):
     with pytest.raises(ValueError, match=f"batch_size {batch_size} must be at least 1"):
         Numbered(batch_size=batch_size)
 
 
 @pytest.mark.parametrize("val_fraction", [1.0, -0.2])
-def test_a_fraction_out_of_range_is_named_before_anything_is_read(val_fraction: float):
+def test_val_fraction_out_of_range_is_rejected_by_the_constructor(val_fraction: float):
     with pytest.raises(ValueError, match=f"val_fraction {val_fraction}"):
         Numbered(val_fraction=val_fraction)
 
 
-def test_a_batch_size_that_the_processes_cannot_share_is_refused():
+def test_batch_size_that_does_not_divide_is_rejected():
     data = fitted({"world_size": 3})
     with pytest.raises(UserError, match="batch_size 4 does not divide by 3 processes"):
         data.train_dataloader()
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (ImageSet(torch.zeros(2, 1, 1, 3), torch.tensor([0, 1])), r"returns images \(2, 1, 1, 3\) of torch.float32"),
+        (ImageSet(torch.zeros(2, 1, 1, 3, dtype=torch.uint8), torch.tensor([0])), r"and labels \(1,\); it must return"),
+        (ImageSet(torch.zeros(1, 1, 1, 3, dtype=torch.uint8), torch.tensor([3])), "labels from 3 to 3; with 3 classes"),
+    ],
+)
+def test_what_read_returns_is_checked(images: ImageSet, message: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Numbered, "read", lambda self, subset: images)
+    with pytest.raises(UserError, match=rf"Numbered\.read .*{message}"):
+        Numbered().setup("fit")
+
+
+def test_example_in_the_docstring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data").mkdir()
+    images_NHWC, labels_N = np.zeros((10, 4, 4, 3), np.uint8), np.arange(10) % 2
+    np.savez("data/flowers_train.npz", images=images_NHWC, labels=labels_N)
+    assert ImageDataModule.__doc__
+    code = textwrap.dedent(ImageDataModule.__doc__.split("::\n")[1].split("\n    It may")[0])
+    namespace = {"ImageDataModule": ImageDataModule, "ImageSet": ImageSet, "np": np, "torch": torch}
+    exec(code, namespace)
+    data = cast(Any, namespace["Flowers"])(batch_size=4)
+    data.setup("fit")
+    batch = data.on_after_batch_transfer(gathered(data, [0, 3]), 0)
+    assert batch.images_BCHW.shape == (2, 3, 4, 4) and batch.labels_B.tolist() == [0, 1]

@@ -19,11 +19,11 @@ Run = Callable[..., None]
 Fails = Callable[..., str]
 
 
-def fill(folder: Path, pictures: int = 10, size: int = 6) -> Path:
-    """Two classes, dark and light; each picture has its own gray."""
+def fill(folder: Path, count: int = 10, size: int = 6) -> Path:
+    """Two classes, dark and light; each image has another gray value."""
     for label, kind in enumerate(("dark", "light")):
         (folder / kind).mkdir(parents=True, exist_ok=True)
-        for number in range(pictures):
+        for number in range(count):
             Image.new("L", (size, size), 150 * label + number).save(folder / kind / f"{number}.png")
     return folder
 
@@ -39,8 +39,8 @@ def ready(root: Path, stage: str = "fit", **kwargs) -> ImageFolder:
     return made
 
 
-def grays(made: ImageFolder, part: str, indices: torch.Tensor) -> set[int]:
-    return set(made.image_set(part).images_NHWC[indices, 0, 0, 0].tolist())  # pyright: ignore[reportArgumentType]
+def grays(made: ImageFolder, subset: str, indices: torch.Tensor) -> set[int]:
+    return set(made.image_set(subset).images_NHWC[indices, 0, 0, 0].tolist())  # pyright: ignore[reportArgumentType]
 
 
 def test_classes_are_known_before_anything_is_read(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_classes_are_known_before_anything_is_read(tmp_path: Path) -> None:
     assert not (tmp_path / "cache").exists()
 
 
-def test_every_picture_of_a_plain_folder_is_in_one_part(tmp_path: Path) -> None:
+def test_each_image_of_an_undivided_folder_is_in_one_subset(tmp_path: Path) -> None:
     made = ready(fill(tmp_path / "p"), val_fraction=0.25, test_fraction=0.3)
     made.setup("test")
     train = grays(made, "train", made.train_indices)
@@ -59,14 +59,14 @@ def test_every_picture_of_a_plain_folder_is_in_one_part(tmp_path: Path) -> None:
     test = grays(made, "test", torch.arange(len(made.image_set("test").labels_N)))
     assert all((train, val, test)) and len(train) + len(val) + len(test) == 20
     assert train | val | test == {*range(10), *range(150, 160)}
-    for part in ("train", "test"):
-        pictures = made.image_set(part)
-        assert ((pictures.images_NHWC[:, 0, 0, 0] >= 150).long() == pictures.labels_N).all()
+    for subset in ("train", "test"):
+        images_NHWC, labels_N = made.image_set(subset)
+        assert ((images_NHWC[:, 0, 0, 0] >= 150).long() == labels_N).all()
 
 
-def test_folders_for_parts_are_the_split(tmp_path: Path) -> None:
-    for part, pictures in {"train": 6, "val": 3, "test": 2}.items():
-        fill(tmp_path / "p" / part, pictures)
+def test_train_val_and_test_folders_are_the_split(tmp_path: Path) -> None:
+    for subset, count in {"train": 6, "val": 3, "test": 2}.items():
+        fill(tmp_path / "p" / subset, count)
     made = ready(tmp_path / "p", val_fraction=0.9)
     assert grays(made, "train", made.train_indices) == {*range(6), *range(150, 156)}
     assert grays(made, "train", made.val_indices) == {*range(3), *range(150, 153)}
@@ -76,65 +76,67 @@ def test_folders_for_parts_are_the_split(tmp_path: Path) -> None:
     assert made.has_test
 
 
-def test_without_val_validation_is_cut_from_train(tmp_path: Path) -> None:
+def test_without_val_the_training_images_are_split(tmp_path: Path) -> None:
     fill(tmp_path / "p/train")
     made = ready(tmp_path / "p", val_fraction=0.2)
     assert made.image_set("train").labels_N[made.val_indices].tolist() == [0, 0, 1, 1]
 
 
-def test_measured_or_given_mean_and_deviation(tmp_path: Path) -> None:
-    root = fill(tmp_path / "p", pictures=1)  # grays of 0 and 150: both, mean and deviation, are 75
+def test_mean_and_std_are_measured_or_given(tmp_path: Path) -> None:
+    root = fill(tmp_path / "p", count=1)  # values of 0 and 150: mean and std are 75
     assert ready(root, test_fraction=0.0, val_fraction=0.5).mean == (round(75 / 255, 4),) * 3
     assert ready(root, test_fraction=0.0, val_fraction=0.5).std == (round(75 / 255, 4),) * 3
     given = ready(root, test_fraction=0.0, val_fraction=0.5, mean=[0.1, 0.2, 0.3], std=[1, 2, 3])
     assert given.mean == (0.1, 0.2, 0.3) and given.std == (1, 2, 3)
 
 
-def test_no_test_set_is_said(tmp_path: Path) -> None:
-    plain = data(fill(tmp_path / "p"), test_fraction=0.0)
-    assert not plain.has_test
-    with pytest.raises(UserError, match=r"no test set\. Let test_fraction cut one off, or measure on validation"):
-        plain.setup("test")
+def test_missing_test_set_is_reported(tmp_path: Path) -> None:
+    undivided = data(fill(tmp_path / "p"), test_fraction=0.0)
+    assert not undivided.has_test
+    with pytest.raises(UserError, match=r"no test set\. Set test_fraction above 0, or use the validation images"):
+        undivided.setup("test")
     fill(tmp_path / "q/train")
-    parts = data(tmp_path / "q")
-    assert not parts.has_test
-    with pytest.raises(UserError, match=r"no test set. Put one into .*/q/test/CLASS, or"):
-        parts.setup("test")
+    divided = data(tmp_path / "q")
+    assert not divided.has_test
+    with pytest.raises(UserError, match=r"no test set. Add images to .*/q/test/CLASS, or"):
+        divided.setup("test")
 
 
-def test_bad_files_are_all_named_up_to_a_number(tmp_path: Path) -> None:
+def test_error_names_up_to_20_bad_files(tmp_path: Path) -> None:
     root = fill(tmp_path / "p")
     for number in range(23):
         (root / "dark" / f"bad{number:02}.png").write_bytes(b"")
     with pytest.raises(UserError) as caught:
         ready(root, test_fraction=0.0)
     lines = str(caught.value).splitlines()
-    assert lines[0] == f"23 of 43 files in {root} give no picture:"
+    assert lines[0] == f"23 of 43 files in {root} cannot be decoded:"
     assert lines[1:3] == ["  dark/bad00.png: empty", "  dark/bad01.png: empty"]
     assert lines[20:22] == ["  dark/bad19.png: empty", "  and 3 more"]
-    assert lines[22].endswith("leave them out by --data.on_bad skip")
+    assert lines[22].endswith("leave them out with --data.on_bad skip")
     assert len(lines) == 23
 
 
-def test_bad_files_can_be_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_files_can_be_skipped(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = fill(tmp_path / "p")
     (root / "light" / "bad.png").write_bytes(b"text")
     made = ready(root, on_bad="skip", test_fraction=0.0)
     assert len(made.image_set("train").labels_N) == 20
     made.prepare_data()
-    line = "1 files in .* give no picture and are left out, as light/bad.png: no format that Pillow reads\n"
-    assert capsys.readouterr().err.count(line.split("as ")[1]) == 1
+    line = (
+        f"1 files in {root} cannot be decoded and are left out, such as light/bad.png: not a format that Pillow reads"
+    )
+    assert capsys.readouterr().err.splitlines().count(line) == 1
 
 
-def test_a_class_of_bad_files_alone_is_named(tmp_path: Path) -> None:
+def test_class_with_only_bad_files_is_reported(tmp_path: Path) -> None:
     root = fill(tmp_path / "p")
     (root / "odd").mkdir()
     (root / "odd" / "1.png").write_bytes(b"")
-    with pytest.raises(UserError, match=r"no file for training in odd of .* gives a picture"):
+    with pytest.raises(UserError, match=r"no training file of odd in .* can be decoded"):
         ready(root, on_bad="skip", test_fraction=0.0)
 
 
-def test_describes_itself_without_reading_pixels(tmp_path: Path) -> None:
+def test_description(tmp_path: Path) -> None:
     made = ready(fill(tmp_path / "p"), test_fraction=0.0)
     before = made.describe()
     assert before["counts"] == {"train": 20, "val": 0, "test": 0} and before["bad_files"] == 0
@@ -154,7 +156,7 @@ def test_batches_are_channels_last(tmp_path: Path) -> None:
     [
         ({"image_size": 0}, "image_size 0 must be at least 1"),
         ({"test_fraction": 1.0}, r"test_fraction 1.0 is outside \[0, 1\)"),
-        ({"split": "tail"}, "split tail would validate on the last classes alone"),
+        ({"split": "tail"}, "split tail would validate on the last classes only"),
         ({"mean": [0.5]}, r"mean \[0.5\] must have 3 numbers"),
         ({"std": [0.5, 0.5, 0]}, r"std \[0.5, 0.5, 0\] must be above 0"),
     ],
@@ -164,11 +166,11 @@ def test_arguments_are_checked(tmp_path: Path, wrong: dict, words: str) -> None:
         data(fill(tmp_path / "p"), **wrong)
 
 
-def test_what_is_missing_is_said_without_making_it(tmp_path: Path) -> None:
+def test_pending_preparation_writes_nothing(tmp_path: Path) -> None:
     root = fill(tmp_path / "p")
     missing = data(root).pending_preparation()
     assert missing is not None and missing.bytes == 20 * 4 * 4 * 3
-    assert missing.work.startswith("decode what is new or changed of 20 pictures in")
+    assert missing.work.startswith("decode the new and changed ones of 20 images in")
     assert not (tmp_path / "cache").exists()
     data(root).prepare_data()
     assert data(root).pending_preparation() is None
@@ -184,8 +186,8 @@ def test_what_is_missing_is_said_without_making_it(tmp_path: Path) -> None:
 
 @pytest.fixture
 def arguments(tmp_path: Path) -> list[str]:
-    """A fit of a second, of 40 pictures of 12 pixels; its folder lies where `fails` does not look for changes."""
-    fill(tmp_path / "p", pictures=20, size=12)
+    """A fit of 1 s on 40 images of 12 pixels."""
+    fill(tmp_path / "p", count=20, size=12)
     return [
         *("--data=ImageFolder", f"--data.data_dir={tmp_path}/p", "--data.image_size=12", "--data.batch_size=8"),
         *("--model.net=src.models.SimpleCNN", "--model.net.image_size=12", "--model.net.num_classes=2"),
@@ -195,7 +197,7 @@ def arguments(tmp_path: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_a_fit_of_a_folder_ends_with_its_test(cli: Run, arguments: list[str], tmp_path: Path) -> None:
+def test_fit_ends_with_a_test(cli: Run, arguments: list[str], tmp_path: Path) -> None:
     cli("fit", *arguments)
     run = tmp_path / "logs/a/b"
     assert "test/acc" in json.loads((run / "results.json").read_text())["test"]
@@ -205,7 +207,7 @@ def test_a_fit_of_a_folder_ends_with_its_test(cli: Run, arguments: list[str], tm
 
 
 @pytest.mark.slow
-def test_a_fit_without_a_test_set_ends_well_and_test_says_so(
+def test_fit_without_a_test_set_succeeds_and_test_reports_it(
     cli: Run, arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     cli("fit", *arguments, "--data.test_fraction=0")
@@ -218,7 +220,7 @@ def test_a_fit_without_a_test_set_ends_well_and_test_says_so(
 
 
 @pytest.mark.slow
-def test_a_run_that_goes_on_with_other_files_says_so(
+def test_resuming_with_other_files_warns(
     cli: Run, arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cli("fit", *arguments, "--test_after_fit=false")
@@ -227,11 +229,11 @@ def test_a_run_that_goes_on_with_other_files_says_so(
     assert "has changed" not in capsys.readouterr().err
     Image.new("L", (12, 12), 77).save(tmp_path / "p/dark/new.png")
     cli("fit", "--resume=a/b", "--trainer.max_epochs=3", "--test_after_fit=false")
-    said = capsys.readouterr().err
-    assert "has changed since this run began" in said and "1 of which are new or changed" in said
+    output = capsys.readouterr().err
+    assert "has changed since this run started" in output and "1 of them new or changed" in output
 
 
-def test_a_folder_that_is_not_there_is_one_paragraph(fails: Fails) -> None:
+def test_missing_folder_is_one_paragraph(fails: Fails) -> None:
     given = (
         "--trainer.max_epochs=1",
         "--data=ImageFolder",
@@ -242,11 +244,11 @@ def test_a_folder_that_is_not_there_is_one_paragraph(fails: Fails) -> None:
 
 
 @pytest.mark.slow
-def test_of_two_processes_one_decodes(arguments: list[str], tmp_path: Path) -> None:
+def test_one_of_two_processes_decodes(arguments: list[str], tmp_path: Path) -> None:
     command = [sys.executable, "-m", "src", "fit", *arguments, f"--data.cache_dir={tmp_path}/cache"]
     command += ["--trainer.devices=2", "--trainer.strategy=ddp", f"--trainer.default_root_dir={tmp_path}/run"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert done.stderr.count("40 pictures, decoded once") == 1
+    assert done.stderr.count("decoding 40 images") == 1
     assert "test/acc" in json.loads((tmp_path / "run/results.json").read_text())["test"]

@@ -1,4 +1,4 @@
-"""Global batches: who gets which samples, in which order, and how an interruption goes on."""
+"""Batches of indices: order, distribution over the ranks, and resuming within an epoch."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import pytest
 import torch
 
 from src.data.index_loader import IndexLoader
+from src.errors import UserError
 
 
 def loader(n: int = 10, batch_size: int = 4, **kwargs: Any) -> IndexLoader:
-    """Over the samples 100, 101, ..., so that a position taken for a sample number shows."""
+    """For the samples 100, 101, ..., so that a position cannot be mistaken for an index."""
     return IndexLoader(torch.arange(100, 100 + n), batch_size, **kwargs)
 
 
 def batches(source: IndexLoader) -> list[list[int]]:
-    """The sample numbers of all batches from here on."""
+    """The indices of the remaining batches."""
     return [batch.indices_B.tolist() for batch in source]
 
 
@@ -26,7 +27,7 @@ def flat(lists: Iterable[list[int]]) -> list[int]:
 
 
 class Clock:
-    """Something that tells the epoch and can be turned."""
+    """Returns an epoch that can be set."""
 
     def __init__(self, epoch: int = 0) -> None:
         self.epoch = epoch
@@ -35,7 +36,7 @@ class Clock:
         return self.epoch
 
 
-def test_without_shuffling_samples_come_as_they_lie():
+def test_without_shuffling_the_order_is_kept():
     assert batches(loader()) == [[100, 101, 102, 103], [104, 105, 106, 107], [108, 109]]
     assert [batch.size for batch in loader()] == [4, 4, 2]
 
@@ -51,20 +52,20 @@ def test_without_shuffling_samples_come_as_they_lie():
         (0, False, []),
     ],
 )
-def test_a_last_batch_that_is_not_full_can_be_left_out(n: int, drop_last: bool, sizes: list[int]):
+def test_incomplete_last_batch_can_be_dropped(n: int, drop_last: bool, sizes: list[int]):
     source = loader(n, drop_last=drop_last)
     assert [len(batch.indices_B) for batch in source] == sizes
     assert len(source) == len(sizes)
 
 
-def test_ranks_take_turns():
+def test_ranks_get_alternating_samples():
     assert batches(loader(batch_size=6, rank=0, world_size=2)) == [[100, 102, 104], [106, 108]]
     assert batches(loader(batch_size=6, rank=1, world_size=2)) == [[101, 103, 105], [107, 109]]
 
 
 @pytest.mark.parametrize("world_size", [1, 2, 3, 4])
 @pytest.mark.parametrize("drop_last", [False, True])
-def test_each_step_sees_the_same_samples_on_any_number_of_ranks(world_size: int, drop_last: bool):
+def test_each_step_has_the_same_samples_for_any_number_of_ranks(world_size: int, drop_last: bool):
     shared = {"n": 29, "batch_size": 12, "drop_last": drop_last, "shuffle_seed": 5}
     alone = [sorted(batch) for batch in batches(loader(**shared))]
     ranks = [loader(rank=rank, world_size=world_size, **shared) for rank in range(world_size)]
@@ -73,31 +74,31 @@ def test_each_step_sees_the_same_samples_on_any_number_of_ranks(world_size: int,
     assert [len(step) for step in steps] == ([12, 12] if drop_last else [12, 12, 5])
 
 
-def test_size_counts_all_ranks_and_a_rank_may_get_none():
+def test_size_counts_all_ranks_and_a_rank_can_get_no_sample():
     last = [list(loader(5, rank=rank, world_size=4))[-1] for rank in range(4)]
     assert [batch.indices_B.tolist() for batch in last] == [[104], [], [], []]
     assert [batch.size for batch in last] == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize("rank", [0, 1, 2])
-def test_all_ranks_make_the_same_number_of_steps(rank: int):
-    # One rank with a step more would wait for the others for ever.
+def test_all_ranks_have_the_same_number_of_steps(rank: int):
+    # A rank with one more step would wait for the others forever.
     source = loader(n=7, batch_size=3, rank=rank, world_size=3)
     assert len(batches(source)) == len(source) == 3
 
 
-def test_a_batch_size_that_does_not_divide_names_both_numbers():
-    with pytest.raises(ValueError, match=r"batch_size 100 does not divide by 3 processes.*multiple of 3"):
+def test_batch_size_that_does_not_divide_is_rejected():
+    with pytest.raises(UserError, match=r"batch_size 100 does not divide by 3 processes.*multiple of 3"):
         loader(batch_size=100, world_size=3)
 
 
-def test_shuffling_gives_each_sample_once():
+def test_shuffling_yields_each_sample_once():
     order = flat(batches(loader(50, shuffle_seed=0)))
     assert sorted(order) == list(range(100, 150))
     assert order != list(range(100, 150))
 
 
-def test_the_order_depends_on_seed_and_epoch_alone():
+def test_order_depends_only_on_seed_and_epoch():
     def order(seed: int, epoch: int) -> list[list[int]]:
         return batches(loader(50, shuffle_seed=seed, epoch=Clock(epoch)))
 
@@ -137,7 +138,7 @@ def place(epoch: int, batches: int) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("done", [0, 1, 2, 3])
-def test_a_saved_state_goes_on_in_the_middle_of_its_epoch(done: int):
+def test_resuming_within_an_epoch(done: int):
     saved = loader(shuffle_seed=0, epoch=Clock(2))
     iterator = iter(saved)
     before = [next(iterator).indices_B.tolist() for _ in range(done)]
@@ -146,7 +147,7 @@ def test_a_saved_state_goes_on_in_the_middle_of_its_epoch(done: int):
     assert before + batches(resumed) == batches(loader(shuffle_seed=0, epoch=Clock(2)))
 
 
-def test_after_a_resumed_epoch_the_next_is_whole():
+def test_epoch_after_a_resumed_one_is_complete():
     clock = Clock(2)
     source = loader(shuffle_seed=0, epoch=clock)
     source.load_state_dict(place(2, 2))
@@ -155,19 +156,19 @@ def test_after_a_resumed_epoch_the_next_is_whole():
     assert batches(source) == batches(loader(shuffle_seed=0, epoch=Clock(3)))
 
 
-def test_a_loaded_state_is_used_once():
+def test_loaded_state_is_used_once():
     source = loader()
     source.load_state_dict(place(0, 2))
     assert [len(batches(source)), len(batches(source))] == [1, 3]
 
 
-def test_the_state_of_an_earlier_epoch_starts_the_next_from_its_beginning():
+def test_state_of_an_earlier_epoch_is_ignored():
     source = loader(shuffle_seed=0, epoch=Clock(3))
     source.load_state_dict(place(2, 2))
     assert batches(source) == batches(loader(shuffle_seed=0, epoch=Clock(3)))
 
 
-def test_the_state_counts_the_batches_given_out():
+def test_state_counts_the_batches_yielded():
     source = loader(epoch=Clock(7))
     iterator = iter(source)
     for _ in range(2):
@@ -175,8 +176,8 @@ def test_the_state_counts_the_batches_given_out():
     assert source.state_dict() == place(7, 2)
 
 
-def test_a_loaded_state_is_the_state_until_the_next_batch():
-    # A checkpoint written between loading and the first batch must not forget where training was.
+def test_loaded_state_is_kept_until_the_next_batch():
+    # A checkpoint saved between loading and the first batch has the same position.
     source = loader(epoch=Clock(2))
     source.load_state_dict(place(2, 1))
     assert source.state_dict() == place(2, 1)
@@ -184,7 +185,7 @@ def test_a_loaded_state_is_the_state_until_the_next_batch():
     assert source.state_dict() == place(2, 2)
 
 
-def test_a_run_interrupted_twice_in_one_epoch_sees_each_sample_once():
+def test_two_interruptions_in_one_epoch_yield_each_sample_once():
     seen, state = [], place(0, 0)
     for _ in range(3):  # each process makes one step
         source = loader(shuffle_seed=9)
@@ -195,13 +196,13 @@ def test_a_run_interrupted_twice_in_one_epoch_sees_each_sample_once():
 
 
 @pytest.mark.parametrize("was", [{"batch_size": 2}, {"samples": 11}])
-def test_the_rest_of_an_epoch_of_other_batches_cannot_be_told(was: dict[str, int]):
-    with pytest.raises(ValueError, match=r"after 2 batches of batch_size .* batch_size 4 of 10 samples"):
+def test_resuming_within_an_epoch_of_other_batches_is_rejected(was: dict[str, int]):
+    with pytest.raises(UserError, match=r"after 2 batches of batch_size .* batch_size 4 of 10 samples"):
         loader().load_state_dict({**place(0, 2), **was})
 
 
 @pytest.mark.parametrize("done", [0, 5])
-def test_between_epochs_the_batches_may_change(done: int):
+def test_batches_can_change_between_epochs(done: int):
     source = loader(epoch=Clock(1))
     source.load_state_dict({"epoch": 0, "batches": done, "batch_size": 2, "samples": 10, "of": 5})
     assert len(batches(source)) == 3

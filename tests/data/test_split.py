@@ -1,4 +1,4 @@
-"""Cutting validation samples off: which, how many, and that none is lost."""
+"""Which samples validate, how many, and that each is in one subset."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import torch
 from torch import Tensor
 
 from src.data.split import Split, split
+from src.errors import UserError
 
 HOW: list[Split] = ["tail", "random", "stratified"]
 TEN_CLASSES = torch.arange(50_000) % 10
 
 
 def classes(*counts: int) -> Tensor:
-    """Labels that lie class by class: counts[0] of class 0, counts[1] of class 1, ..."""
+    """Labels sorted by class: counts[0] of class 0, counts[1] of class 1, ..."""
     return torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
 
 
@@ -29,28 +30,28 @@ def test_sizes_for_cifar10_are_those_of_keras(how: Split, fraction: float, train
     ("n", "fraction", "train_size"),
     [(7, 0.5, 3), (10, 0.25, 7), (5, 0.01, 4), (3, 0.1, 2), (10, 0.9, 1)],  # floor of 3.5, 7.5, 4.95, 2.7, 1
 )
-def test_the_training_part_is_rounded_down(how: Split, n: int, fraction: float, train_size: int):
+def test_training_size_is_rounded_down(how: Split, n: int, fraction: float, train_size: int):
     train, validation = split(torch.zeros(n, dtype=torch.int64), how, fraction)
     assert (len(train), len(validation)) == (train_size, n - train_size)
 
 
 @pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize("fraction", [0.0, 0.1, 0.3, 0.5, 0.77])
-def test_the_parts_hold_each_sample_once_in_ascending_order(how: Split, fraction: float):
+def test_each_index_occurs_once_in_ascending_order(how: Split, fraction: float):
     parts = split(classes(10, 3, 0, 24), how, fraction)
     assert all(part.dtype == torch.int64 and torch.equal(part, part.sort().values) for part in parts)
     assert sorted(torch.cat(parts).tolist()) == list(range(37))
 
 
-def test_tail_takes_the_last_samples_as_they_lie():
+def test_tail_uses_the_last_samples():
     train, validation = split(torch.tensor([3, 1, 2, 0, 1, 1, 0, 2, 3, 3]), "tail", 0.3)
     assert train.tolist() == [0, 1, 2, 3, 4, 5, 6]
     assert validation.tolist() == [7, 8, 9]
 
 
-def test_random_takes_samples_from_everywhere():
+def test_random_samples_are_evenly_distributed():
     _, validation = split(torch.zeros(1000, dtype=torch.int64), "random", 0.5)
-    # Of each tenth of the set a half, 50 of 100; 5 standard deviations, sqrt(100 / 4), are 25.
+    # Half of each tenth of the set, 50 of 100; 5 standard deviations, sqrt(100 / 4), are 25.
     assert all(25 < count < 75 for count in (validation // 100).bincount(minlength=10).tolist())
 
 
@@ -60,13 +61,11 @@ def test_random_takes_samples_from_everywhere():
         ((10, 20, 30), 0.1, [1, 2, 3]),
         ((100, 100), 0.29, [29, 29]),  # 100 * 0.29 is 28.999999999999996 in floating point
         ((10, 10), 0.25, [3, 2]),  # 2.5 each, 5 in all
-        ((4, 4, 12), 0.2, [1, 1, 2]),  # 0.8, 0.8 and 2.4 make 4: the larger remainders get one more
+        ((4, 4, 12), 0.2, [1, 1, 2]),  # 0.8, 0.8 and 2.4 sum to 4: the larger remainders get one more
         ((5, 0, 5), 0.2, [1, 0, 1]),  # a class without samples
     ],
 )
-def test_stratified_takes_the_share_of_each_class_and_is_exact_in_all(
-    counts: tuple[int, ...], fraction: float, taken: list[int]
-):
+def test_stratified_fraction_of_each_class_with_exact_total(counts: tuple[int, ...], fraction: float, taken: list[int]):
     labels_N = classes(*counts)
     _, validation = split(labels_N, "stratified", fraction)
     assert labels_N[validation].bincount(minlength=len(counts)).tolist() == taken
@@ -78,9 +77,9 @@ def test_stratified_is_exact_for_cifar10():
     assert TEN_CLASSES[validation].bincount().tolist() == [500] * 10
 
 
-def test_stratified_takes_any_samples_of_a_class():
+def test_stratified_samples_are_random_within_a_class():
     _, validation = split(classes(100, 100), "stratified", 0.5)
-    assert 0 < int((validation < 50).sum()) < 50  # of class 0, neither its first half alone nor its second
+    assert 0 < int((validation < 50).sum()) < 50  # not exactly the first or the second half of class 0
 
 
 @pytest.mark.parametrize("how", HOW)
@@ -90,18 +89,18 @@ def test_the_same_seed_gives_the_same_split(how: Split):
 
 
 @pytest.mark.parametrize(("how", "changes"), [("tail", False), ("random", True), ("stratified", True)])
-def test_another_seed_changes_what_is_drawn(how: Split, changes: bool):
+def test_another_seed_changes_the_samples(how: Split, changes: bool):
     one, two = (split(TEN_CLASSES, how, 0.2, seed=seed)[1] for seed in (0, 1))
     assert torch.equal(one, two) is not changes
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.0, 1.5, float("nan")])
-def test_a_fraction_out_of_range_is_named(fraction: float):
+def test_fraction_out_of_range_is_rejected(fraction: float):
     with pytest.raises(ValueError, match=rf"^val_fraction {fraction} is outside \[0, 1\)"):
         split(TEN_CLASSES, "tail", fraction)
 
 
-def test_an_unknown_split_is_named_with_the_known_ones():
+def test_unknown_split_is_rejected():
     with pytest.raises(ValueError, match="'tial' is unknown; use one of tail, random, stratified"):
         split(TEN_CLASSES, "tial", 0.2)  # type: ignore[arg-type]
 
@@ -114,8 +113,8 @@ def test_an_unknown_split_is_named_with_the_known_ones():
         (0, 0.0, "0 training and 0 validation samples of 0"),
     ],
 )
-def test_a_part_without_samples_is_refused(how: Split, n: int, fraction: float, sizes: str):
-    with pytest.raises(ValueError, match=f"val_fraction {fraction} leaves {sizes}"):
+def test_subset_without_samples_is_rejected(how: Split, n: int, fraction: float, sizes: str):
+    with pytest.raises(UserError, match=f"val_fraction {fraction} leaves {sizes}"):
         split(torch.zeros(n, dtype=torch.int64), how, fraction)
 
 

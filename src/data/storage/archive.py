@@ -1,65 +1,39 @@
-"""An archive file: what it must be, and unpacking it, once per file system."""
+"""Archive files: their checksum and how they are unpacked."""
 
 from __future__ import annotations
 
 import hashlib
-import shutil
 import tarfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-from src.data.storage.disk import locked
+from src.data.storage.disk import exclusive
 from src.errors import UserError
 
 
-class Archive(NamedTuple):
-    """A file as it must arrive.
-
-    Attributes:
-        urls: where it is to be had, best first.
-        md5: its checksum.
-        size: its length in bytes.
-    """
-
-    urls: Sequence[str]
-    md5: str
-    size: int
-
-
-def checksum(path: Path) -> str:
-    """MD5, which is what data sets are published with."""
+def md5sum(path: Path) -> str:
+    """The MD5 checksum of a file, which is what datasets are published with."""
     with path.open("rb") as file:
-        # usedforsecurity: machines in FIPS mode refuse MD5 otherwise.
+        # usedforsecurity: machines in FIPS mode reject MD5 otherwise.
         return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
 
 
-def check(path: Path, md5: str, advice: str) -> None:
-    """Raises UserError, with `advice` at its end, unless a file has this checksum."""
-    if (found := checksum(path)) != md5:
+def check_md5(path: Path, md5: str, advice: str) -> None:
+    """Raises UserError, with `advice` at its end, if a file does not have this checksum."""
+    if (actual := md5sum(path)) != md5:
         raise UserError(
-            f"{path} was altered or is not complete: its MD5 is {found} ({path.stat().st_size:,} bytes), "
-            f"expected is {md5}. {advice}"
+            f"{path} is corrupted or incomplete: its MD5 is {actual} ({path.stat().st_size:,} bytes), expected {md5}. "
+            f"{advice}"
         )
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpacks the folder of that name to where it is to lie: whole, or not at all.
-
-    Args:
-        archive: a tar file whose checksum was found right.
-        folder: one that is there already is left alone.
+    """Unpacks `folder` from a tar file that has a folder of this name, completely or not at all.
 
     Raises:
-        UserError: if the place cannot be written to.
+        UserError: if its parent folder cannot be written.
     """
-    part = folder.with_name(folder.name + ".part")
-    with locked(folder):
-        if folder.exists():
-            return
-        if part.exists():  # of a process that was killed
-            shutil.rmtree(part)
-        with tarfile.open(archive) as tar:
-            tar.extractall(part, filter="data")
-        (part / folder.name).rename(folder)
-        part.rmdir()
+    with exclusive(folder) as part:
+        if not folder.exists():
+            with tarfile.open(archive) as tar:
+                tar.extractall(part, filter="data")
+            (part / folder.name).rename(folder)

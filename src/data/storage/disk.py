@@ -1,4 +1,4 @@
-"""A folder that files are to be made in: whether there is room, and whose turn it is."""
+"""Writing to a file system that several processes share."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from src.data.storage.progress import say
+from src.data.storage.progress import info
 from src.errors import UserError
 
-# What an OSError says when the folder, not the network, is the trouble.
-OF_THE_DISK = {
+# Errors of the disk or the folder, as opposed to those of the network.
+DISK_ERRNOS = {
     errno.EACCES,
     errno.EDQUOT,
     errno.EEXIST,
@@ -25,34 +25,53 @@ OF_THE_DISK = {
 }
 
 
-def check_room(needed: int, folder: Path, purpose: str, advice: str) -> None:
-    """Raises UserError, with `advice` at its end, unless a folder has room for so many bytes that have a purpose."""
-    if (free := shutil.disk_usage(folder).free) < needed:
+def check_free_space(folder: Path, num_bytes: int, purpose: str) -> None:
+    """Raises UserError if the disk of `folder` has less than `num_bytes` free."""
+    if (free := shutil.disk_usage(folder).free) < num_bytes:
         raise UserError(
-            f"{folder} has {free / 1e6:,.0f} MB free, and {needed / 1e6:,.0f} MB {purpose} there. Make room, {advice}"
+            f"{folder} has {free / 1e6:,.0f} MB free, but {purpose} needs {num_bytes / 1e6:,.0f} MB. Free some space, "
+            "or set another folder"
         )
 
 
 @contextmanager
-def locked(target: Path) -> Iterator[None]:
-    """Makes the folder of `target` and lets one process at a time work there, of all that share the file
-    system. What the disk has against the work becomes a UserError."""
+def exclusive(target: Path) -> Iterator[Path]:
+    """Lets one process at a time create `target`; the others wait, on all machines that share the file system.
+
+    Yields:
+        A path in the folder of `target`, to write to and then rename. It does not exist yet, and whatever is left
+        there is deleted at the end.
+
+    Raises:
+        UserError: if the folder cannot be written.
+    """
+    part, lock = (target.with_name(target.name + suffix) for suffix in (".part", ".lock"))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(target.with_name(target.name + ".lock"))
+        file_lock = FileLock(lock)
         try:
-            lock.acquire(timeout=0)
+            file_lock.acquire(timeout=0)
         except Timeout:
-            say(f"waiting for another process that makes {target}")
-            lock.acquire()
+            info(f"waiting for another process that writes {target}")
+            file_lock.acquire()
         try:
-            yield
+            _delete(part)  # left by a process that was killed
+            yield part
         finally:
-            lock.release()
+            _delete(part)
+            lock.unlink(missing_ok=True)  # before the release: filelock ignores a lock on a deleted file
+            file_lock.release()
     except OSError as error:
-        if error.errno not in OF_THE_DISK:
+        if error.errno not in DISK_ERRNOS:
             raise
         raise UserError(
-            f"{target} cannot be made: {error.strerror}. Make room or allow writing in {target.parent}, or "
-            "name another folder."
+            f"{target} cannot be written: {error.strerror}. Free some space or allow writing in {target.parent}, or "
+            "set another folder"
         ) from error
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What lies in a folder of pictures: its parts, its classes, its files.
+"""Lists the subsets, classes and files of a folder of images.
 
 Shapes: N files.
 """
@@ -17,18 +17,18 @@ from numpy.typing import NDArray
 
 from src.errors import UserError
 
-PARTS = ("train", "val", "test")
+SUBSETS = ("train", "val", "test")
 _NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-_NO_PICTURES = {"Thumbs.db", "desktop.ini"}  # of file browsers; their other ones begin with a dot
+_NOT_IMAGES = {"Thumbs.db", "desktop.ini"}  # written by file browsers
 
 
 class Layout(NamedTuple):
-    """Where the pictures lie.
+    """The folders of a dataset.
 
     Attributes:
-        folders: of each part, the folder whose folders are the classes; `train` is the root itself where the
-            root has no parts.
-        classes: sorted by name, as their labels count.
+        folders: of each subset, the folder that holds one folder per class. Only `train`, the root itself, if the
+            root is not divided into subsets.
+        classes: sorted by name; a label is the position in it.
     """
 
     folders: dict[str, Path]
@@ -36,113 +36,109 @@ class Layout(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """The files, those of training first, then validation, then test; within a part by class and name.
+    """The files of a dataset: training, validation, test; within a subset by class and name.
 
     Attributes:
         paths: relative to the root.
-        parts_N: which of PARTS.
-        labels_N: which class.
-        keys_N: a number that stands for path, size and time of change.
+        subsets_N: positions in SUBSETS.
+        labels_N: positions in the classes.
+        keys_N: hashes of path, size and modification time.
     """
 
     paths: list[str]
-    parts_N: NDArray[np.int8]
+    subsets_N: NDArray[np.int8]
     labels_N: NDArray[np.int64]
     keys_N: NDArray[np.uint64]
 
 
-def layout(root: Path) -> Layout:
+def read_layout(root: Path) -> Layout:
     """Reads `root/CLASS/...`, or `root/train/CLASS/...` with `val` (also `valid`, `validation`) and `test`.
 
     Raises:
-        UserError: if it is neither, or the parts do not have the same classes.
+        UserError: if it is neither, or the subsets do not have the same classes.
     """
     names = _folders(root)
     folders = {"train": root}
-    # Not by the name alone: a set of vehicles may have a class called train.
+    # Not by the name alone: a dataset of vehicles may have a class called train.
     if (names and set(names) <= set(_NAMES)) or ("train" in names and _folders(root / "train")):
-        if strange := [name for name in names if name not in _NAMES]:
+        if unknown := [name for name in names if name not in _NAMES]:
             raise UserError(
-                f"data_dir {root} has train, with folders in it, and beside it {_some(strange)}. Beside train there "
-                "may be val and test; move the others away"
+                f"data_dir {root} has a folder train that holds folders, and also {_join(unknown)}. Only val and test "
+                "are allowed next to train; move the others away"
             )
         folders = {_NAMES[name]: root / name for name in names}
         if "train" not in folders:
-            raise UserError(f"data_dir {root} has {_some(names)} and no train. Put the pictures to train on there")
+            raise UserError(f"data_dir {root} has {_join(names)} but not train. Put the training images there")
         if len(folders) < len(names):
-            raise UserError(f"data_dir {root} has more than one folder for validation: {_some(names)}. Keep one")
+            raise UserError(f"data_dir {root} has more than one folder for validation: {_join(names)}. Keep one")
     classes = _folders(folders["train"])
     if len(classes) < 2:
-        found = f"only one, {classes[0]}" if classes else "none"
         raise UserError(
-            f"data_dir {root} must hold a folder for each class, or train/ with these; of classes there "
-            f"{'is' if classes else 'are'} {found} in {folders['train']}"
+            f"data_dir {root} must hold one folder per class, at least 2, or train/ with these; found "
+            f"{_join(classes) or 'none'} in {folders['train']}"
         )
-    for part, folder in folders.items():
+    for subset, folder in folders.items():
         here = _folders(folder)
         if unknown := sorted(set(here) - set(classes)):
             raise UserError(
-                f"{folder} has {_some(unknown)}, which {folders['train']} has not: the classes are those of the "
-                f"training pictures. Rename or remove {'them' if len(unknown) > 1 else 'it'}"
+                f"{folder} has {_join(unknown)}, which {folders['train']} does not have. Add these classes to the "
+                "training images, or rename or remove them"
             )
         if missing := sorted(set(classes) - set(here)):
             raise UserError(
-                f"{folder} lacks {_some(missing)}, which {folders['train']} has. If there are no such pictures in "
-                f"{part}, make the folder and leave it empty"
+                f"{folder} lacks {_join(missing)}, which {folders['train']} has. If {subset} has no such images, "
+                "create an empty folder"
             )
     return Layout(folders, tuple(classes))
 
 
-def listing(root: Path, where: Layout, test_fraction: float) -> Listing:
-    """Lists all files but hidden ones, at any depth below a class.
+def list_files(root: Path, layout: Layout, test_fraction: float) -> Listing:
+    """Lists all files except hidden ones, at any depth below a class.
 
     Args:
         root: what the paths are relative to.
-        where: of that root.
-        test_fraction: share that becomes the test set where the root has no parts. Whether a picture belongs to
-            it depends on its path alone, so that none changes sides when others come or go.
+        layout: of this root.
+        test_fraction: fraction that becomes the test set if the root is not divided into subsets. Whether a file
+            belongs to it depends on its path alone, so added or removed files do not move others.
 
     Raises:
-        UserError: if a folder cannot be read, or a class has no file to train on.
+        UserError: if a folder cannot be read, or a class has no training file.
     """
-    has_parts = where.folders["train"] != root
+    divided = layout.folders["train"] != root
     paths: list[str] = []
-    parts, labels, keys = array("b"), array("q"), array("Q")
-    for part, name in enumerate(PARTS):
-        if name not in where.folders:
-            continue
-        for label, kind in enumerate(where.classes):
-            folder = where.folders[name] / kind
-            for path, size, changed_ns in _files(str(folder), folder.relative_to(root).as_posix()):
+    subsets, labels, keys = array("b"), array("q"), array("Q")
+    for subset, name in enumerate(SUBSETS):
+        for label, class_name in enumerate(layout.classes if name in layout.folders else ()):
+            folder = layout.folders[name] / class_name
+            for path, size, modified_ns in _files(str(folder), folder.relative_to(root).as_posix()):
                 encoded = os.fsencode(path)
+                is_test = not divided and _hash(encoded) / 2**64 < test_fraction
                 paths.append(path)
-                parts.append(part if has_parts or _share(encoded) >= test_fraction else PARTS.index("test"))
+                subsets.append(SUBSETS.index("test") if is_test else subset)
                 labels.append(label)
-                keys.append(_number(b"%s\0%d\0%d" % (encoded, size, changed_ns)))
-    parts_N, labels_N = np.array(parts, np.int8), np.array(labels, np.int64)
-    counts_K = np.bincount(labels_N[parts_N == 0], minlength=len(where.classes))
-    if empty := [name for name, count in zip(where.classes, counts_K, strict=True) if not count]:
-        cut = "" if has_parts or not test_fraction else f" after test_fraction {test_fraction} was cut off"
+                keys.append(_hash(b"%s\0%d\0%d" % (encoded, size, modified_ns)))
+    subsets_N, labels_N = np.array(subsets, np.int8), np.array(labels, np.int64)
+    counts_K = np.bincount(labels_N[subsets_N == 0], minlength=len(layout.classes))
+    if empty := [name for name, count in zip(layout.classes, counts_K, strict=True) if not count]:
         raise UserError(
-            f"{where.folders['train']} has no files for training in {_some(empty)}{cut}. Put pictures there, or "
-            "remove the folder"
+            f"{layout.folders['train']} has no training files in {_join(empty)}"
+            f"{'' if divided else f' with test_fraction {test_fraction}'}. Add images, or remove the folder"
         )
-    order_N = parts_N.argsort(kind="stable")
-    if not has_parts:
-        paths = [paths[number] for number in order_N]
-    return Listing(paths, parts_N[order_N], labels_N[order_N], np.array(keys, np.uint64)[order_N])
+    order_N = subsets_N.argsort(kind="stable")
+    paths = [paths[index] for index in order_N]
+    return Listing(paths, subsets_N[order_N], labels_N[order_N], np.array(keys, np.uint64)[order_N])
 
 
 def _files(folder: str, relative: str) -> Iterator[tuple[str, int, int]]:
-    """Path, size and time of change of each file, in the order of their names."""
+    """Path, size and modification time of each file, sorted by name."""
     for entry in _entries(folder):
         path = f"{relative}/{entry.name}"
         if entry.is_dir():
             yield from _files(entry.path, path)
-        elif entry.name not in _NO_PICTURES:
+        elif entry.name not in _NOT_IMAGES:
             try:
                 status = entry.stat()
-            except OSError:  # a link to nowhere: decoding will say so
+            except OSError:  # a broken link, which decoding reports
                 status = entry.stat(follow_symlinks=False)
             yield path, status.st_size, status.st_mtime_ns
 
@@ -154,22 +150,18 @@ def _folders(folder: Path) -> list[str]:
 def _entries(folder: str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            seen = [entry for entry in entries if not entry.name.startswith(".")]
+            visible = [entry for entry in entries if not entry.name.startswith(".")]
     except OSError as error:
         raise UserError(
-            f"{folder} cannot be read: {error.strerror}. data_dir must be a folder that holds a folder of pictures "
-            "for each class"
+            f"{folder} cannot be read: {error.strerror}. data_dir must be a folder that holds one folder of images "
+            "per class"
         ) from error
-    return sorted(seen, key=lambda entry: entry.name)
+    return sorted(visible, key=lambda entry: entry.name)
 
 
-def _number(text: bytes) -> int:
+def _hash(text: bytes) -> int:
     return int.from_bytes(blake2b(text, digest_size=8).digest(), "little")
 
 
-def _share(path: bytes) -> float:
-    return _number(path) / 2**64
-
-
-def _some(names: list[str], most: int = 10) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")
+def _join(names: list[str], limit: int = 10) -> str:
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit:,} more" if len(names) > limit else "")

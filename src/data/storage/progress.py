@@ -1,4 +1,4 @@
-"""What is told to who waits."""
+"""Progress on stderr, apart from what a command prints as its result."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import Progress, ProgressColumn
 
 
-def say(line: str) -> None:
-    """A line for who waits, apart from what a command prints as its result."""
+def info(line: str) -> None:
+    """Prints a line to stderr."""
     print(line, file=sys.stderr, flush=True)
 
 
@@ -19,13 +19,13 @@ def say(line: str) -> None:
 def progress(
     name: str, total: int, *columns: ProgressColumn, line: Callable[[int, int], str]
 ) -> Iterator[Callable[[int], None]]:
-    """A bar on a terminal; in a log file a line for every tenth.
+    """Yields a function to call with the amount done: a bar on a terminal, a line every 10 % in a log file.
 
     Args:
-        name: of what is made.
-        total: how much there is to do.
-        columns: of the bar, beside the usual ones.
-        line: what a log says of how much is done, and of the total.
+        name: what is in progress.
+        total: the amount to do.
+        columns: of the bar, in addition to rich's default ones.
+        line: formats the amount done and the total for a log file.
     """
     console = Console(stderr=True)
     if console.is_terminal:
@@ -33,12 +33,12 @@ def progress(
             task = bar.add_task(name, total=total)
             yield lambda done: bar.update(task, completed=done)
         return
-    told = 0
+    tenths = 0
 
     def report(done: int) -> None:
-        nonlocal told
-        if done * 10 // total != told:
-            told = done * 10 // total
-            say(f"{name}: {line(done, total)}")
+        nonlocal tenths
+        if done * 10 // total != tenths:
+            tenths = done * 10 // total
+            info(f"{name}: {line(done, total)}")
 
     yield report

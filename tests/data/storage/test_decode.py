@@ -26,11 +26,11 @@ def wide(path: Path) -> Path:
     return path
 
 
-def test_crop_takes_the_middle(tmp_path: Path) -> None:
+def test_crop_keeps_the_center(tmp_path: Path) -> None:
     assert (pixels(wide(tmp_path / "a.png")) == BLUE).all()
 
 
-def test_squash_keeps_all(tmp_path: Path) -> None:
+def test_squash_keeps_everything(tmp_path: Path) -> None:
     squashed = pixels(wide(tmp_path / "a.png"), size=12, resize="squash")
     assert (squashed[:, 1] == RED).all() and (squashed[:, 6] == BLUE).all() and (squashed[:, -2] == RED).all()
 
@@ -40,7 +40,7 @@ def test_pad_adds_black(tmp_path: Path) -> None:
     assert (padded[[0, 3, 8, 11]] == 0).all() and (padded[4:8, 5:7] == BLUE).all()
 
 
-def test_a_picture_of_the_right_size_keeps_its_pixels(tmp_path: Path) -> None:
+def test_image_of_the_right_size_keeps_its_pixels(tmp_path: Path) -> None:
     original = np.arange(48, dtype=np.uint8).reshape(4, 4, 3)
     Image.fromarray(original).save(tmp_path / "a.png")
     assert (pixels(tmp_path / "a.png") == original).all()
@@ -63,12 +63,12 @@ def test_a_picture_of_the_right_size_keeps_its_pixels(tmp_path: Path) -> None:
         ("RGB", RED, "a.bmp", RED),
     ],
 )
-def test_every_kind_becomes_rgb(tmp_path: Path, mode: str, color, name: str, expected) -> None:
+def test_every_mode_becomes_rgb(tmp_path: Path, mode: str, color, name: str, expected) -> None:
     Image.new(mode, (8, 8), color).save(tmp_path / name, format=None if "." in name else "png", lossless=True)
     assert (pixels(tmp_path / name) == expected).all()
 
 
-def test_a_transparent_palette_entry_is_white(tmp_path: Path) -> None:
+def test_transparent_palette_entry_is_white(tmp_path: Path) -> None:
     image = Image.new("P", (8, 8), 1)
     image.putpalette([0, 0, 0, *RED])
     image.save(tmp_path / "opaque.png")
@@ -77,9 +77,9 @@ def test_a_transparent_palette_entry_is_white(tmp_path: Path) -> None:
     assert (pixels(tmp_path / "clear.png") == 255).all()
 
 
-def test_a_camera_held_upright_is_heeded(tmp_path: Path) -> None:
+def test_exif_orientation_is_applied(tmp_path: Path) -> None:
     exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees clockwise to see it upright: the left side becomes the upper one
+    exif[0x0112] = 6  # upright after a rotation by 90 degrees clockwise: the left side becomes the top
     image = Image.new("RGB", (16, 16), RED)
     image.paste(BLUE, (0, 0, 8, 16))
     image.save(tmp_path / "a.png", exif=exif)
@@ -87,7 +87,7 @@ def test_a_camera_held_upright_is_heeded(tmp_path: Path) -> None:
     assert (upright[:8] == BLUE).all() and (upright[8:] == RED).all()
 
 
-def test_a_large_jpeg_is_read_in_part_and_looks_the_same(tmp_path: Path) -> None:
+def test_jpeg_decoded_at_a_fraction_of_its_size_looks_the_same(tmp_path: Path) -> None:
     ramp = np.linspace(0, 255, 512).astype(np.uint8)
     image = Image.fromarray(np.broadcast_to(ramp[:, None, None], (512, 512, 3)).copy())
     image.save(tmp_path / "a.jpg", quality=95)
@@ -96,14 +96,14 @@ def test_a_large_jpeg_is_read_in_part_and_looks_the_same(tmp_path: Path) -> None
     assert np.abs(jpeg.astype(int) - png).max() <= 2
 
 
-def test_what_is_no_picture_gives_its_reason(tmp_path: Path) -> None:
-    Image.effect_noise((64, 64), 50).save(tmp_path / "whole.png")
-    content = (tmp_path / "whole.png").read_bytes()
+def test_reason_for_a_file_that_cannot_be_decoded(tmp_path: Path) -> None:
+    Image.effect_noise((64, 64), 50).save(tmp_path / "intact.png")
+    content = (tmp_path / "intact.png").read_bytes()
     for name, bytes_ in {"empty": b"", "text": b"hello", "cut": content[: len(content) // 2]}.items():
         (tmp_path / name).write_bytes(bytes_)
     Image.new("F", (4, 4)).save(tmp_path / "floats.tif")
     assert decode(tmp_path / "empty", 4) == "empty"
-    assert decode(tmp_path / "text", 4) == "no format that Pillow reads"
+    assert decode(tmp_path / "text", 4) == "not a format that Pillow reads"
     assert "truncated" in str(decode(tmp_path / "cut", 4))
     assert "floats" in str(decode(tmp_path / "floats.tif", 4))
     assert decode(tmp_path / "gone", 4) == "No such file or directory"

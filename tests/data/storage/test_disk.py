@@ -3,17 +3,18 @@ import os
 import stat
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from src.data.storage.disk import locked
+from src.data.storage.disk import exclusive
 from src.errors import UserError
 
 
 @contextlib.contextmanager
 def unwritable(*folders: Path, mode: int = 0o555) -> Iterator[None]:
-    """Makes folders such that this process, even root's, may read them and not write."""
+    """Makes folders read-only for this process, even if it runs as root."""
     for folder in folders:
         folder.chmod(mode)
     as_root = os.geteuid() == 0
@@ -31,33 +32,57 @@ def unwritable(*folders: Path, mode: int = 0o555) -> Iterator[None]:
             folder.chmod(0o755)
 
 
-def test_unwritable_folder_is_named(tmp_path: Path) -> None:
+def test_unwritable_folder_is_reported(tmp_path: Path) -> None:
     with (
         unwritable(tmp_path),
         pytest.raises(UserError, match=f"Permission denied.*writing in {tmp_path}"),
-        locked(tmp_path / "thing"),
+        exclusive(tmp_path / "file"),
     ):
-        pytest.fail("should not have got here")
+        pytest.fail("not reached")
 
 
-def test_a_file_where_the_folder_should_be_is_named(tmp_path: Path) -> None:
+def test_file_in_place_of_the_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "data").write_bytes(b"")
-    with pytest.raises(UserError, match="cannot be made"), locked(tmp_path / "data" / "thing"):
-        pytest.fail("should not have got here")
+    with pytest.raises(UserError, match="cannot be written"), exclusive(tmp_path / "data" / "file"):
+        pytest.fail("not reached")
 
 
-def test_one_at_a_time_and_the_other_says_that_it_waits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_partial_file_and_lock_are_deleted_after_a_failure(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), exclusive(tmp_path / "new" / "file") as part:
+        part.write_bytes(b"half")
+        raise KeyboardInterrupt
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_second_process_waits(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     order: list[str] = []
 
     def second() -> None:
-        with locked(tmp_path / "thing"):
+        with exclusive(tmp_path / "file"):
             order.append("second")
 
     thread = threading.Thread(target=second)
-    with locked(tmp_path / "thing"):
+    with exclusive(tmp_path / "file"):
         thread.start()
         thread.join(0.15)
         order.append("first")
     thread.join()
     assert order == ["first", "second"]
     assert "waiting for another process" in capsys.readouterr().err
+
+
+def test_deleted_locks_admit_one_at_a_time(tmp_path: Path) -> None:
+    inside, most = 0, 0
+
+    def enter(_: int) -> None:
+        nonlocal inside, most
+        with exclusive(tmp_path / "file"):
+            inside += 1
+            most = max(most, inside)
+            (tmp_path / "file").touch()
+            inside -= 1
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(enter, range(40)))
+    assert most == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

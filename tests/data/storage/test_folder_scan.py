@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from src.data.storage.folder_scan import PARTS, Listing, layout, listing
+from src.data.storage.folder_scan import SUBSETS, Listing, list_files, read_layout
 from src.errors import UserError
 from tests.data.storage.test_disk import unwritable
 
@@ -19,26 +19,26 @@ def make(root: Path, *paths: str) -> Path:
 
 
 def listed(root: Path, test_fraction: float = 0.0) -> Listing:
-    return listing(root, layout(root), test_fraction)
+    return list_files(root, read_layout(root), test_fraction)
 
 
 def rows(files: Listing) -> list[tuple[str, int, str]]:
     return [
-        (PARTS[part], int(label), path)
-        for part, label, path in zip(files.parts_N, files.labels_N, files.paths, strict=True)
+        (SUBSETS[subset], int(label), path)
+        for subset, label, path in zip(files.subsets_N, files.labels_N, files.paths, strict=True)
     ]
 
 
-def refused(root: Path, *words: str) -> None:
+def assert_rejected(root: Path, *words: str) -> None:
     with pytest.raises(UserError) as caught:
         listed(root)
     assert [word for word in words if word not in str(caught.value)] == []
 
 
-def test_a_folder_a_class_at_any_depth_in_the_order_of_names(tmp_path: Path) -> None:
+def test_one_folder_per_class_at_any_depth_sorted_by_name(tmp_path: Path) -> None:
     make(tmp_path, "dog/b.png", "dog/2020/a.png", "cat/z.png", "cat/a.png", "notes.txt")
     make(tmp_path, ".git/x", "cat/.DS_Store", "cat/Thumbs.db")
-    assert layout(tmp_path).classes == ("cat", "dog")
+    assert read_layout(tmp_path).classes == ("cat", "dog")
     assert rows(listed(tmp_path)) == [
         ("train", 0, "cat/a.png"),
         ("train", 0, "cat/z.png"),
@@ -48,7 +48,7 @@ def test_a_folder_a_class_at_any_depth_in_the_order_of_names(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("validation", ["val", "valid", "validation"])
-def test_parts_come_one_after_the_other(tmp_path: Path, validation: str) -> None:
+def test_order_of_subsets(tmp_path: Path, validation: str) -> None:
     make(tmp_path, "test/b/1", "test/a/1", "train/b/1", "train/a/1", f"{validation}/b/1", f"{validation}/a/")
     assert rows(listed(tmp_path)) == [
         ("train", 0, "train/a/1"),
@@ -59,25 +59,25 @@ def test_parts_come_one_after_the_other(tmp_path: Path, validation: str) -> None
     ]
 
 
-def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+def test_class_can_be_called_train(tmp_path: Path) -> None:
     make(tmp_path, "car/1", "train/1")
-    assert layout(tmp_path).classes == ("car", "train")
+    assert read_layout(tmp_path).classes == ("car", "train")
 
 
-def test_whether_a_file_is_for_testing_depends_on_its_name_alone(tmp_path: Path) -> None:
+def test_the_path_alone_decides_whether_a_file_is_for_testing(tmp_path: Path) -> None:
     names = [f"{kind}/{number}" for kind in "ab" for number in range(500)]
     before = rows(listed(make(tmp_path, *names), 0.1))
-    test = {path for part, _, path in before if part == "test"}
-    assert 70 < len(test) < 130  # 100 expected, and a deviation of 9.5
-    assert [part for part, _, _ in before] == ["train"] * (1000 - len(test)) + ["test"] * len(test)
+    test = {path for subset, _, path in before if subset == "test"}
+    assert 70 < len(test) < 130  # 100 expected, with a standard deviation of 9.5
+    assert [subset for subset, _, _ in before] == ["train"] * (1000 - len(test)) + ["test"] * len(test)
     after = rows(listed(make(tmp_path, *[f"{kind}/new{number}" for kind in "ab" for number in range(50)]), 0.1))
-    assert {path for part, _, path in after if part == "test" and "new" not in path} == test
+    assert {path for subset, _, path in after if subset == "test" and "new" not in path} == test
     more = rows(listed(tmp_path, 0.2))
-    assert test < {path for part, _, path in more if part == "test"}
-    assert {part for part, _, _ in rows(listed(tmp_path))} == {"train"}
+    assert test < {path for subset, _, path in more if subset == "test"}
+    assert {subset for subset, _, _ in rows(listed(tmp_path))} == {"train"}
 
 
-def test_a_key_changes_with_path_size_and_time(tmp_path: Path) -> None:
+def test_key_changes_with_path_size_and_modification_time(tmp_path: Path) -> None:
     make(tmp_path, "a/1", "b/1")
     os.utime(tmp_path / "a/1", ns=(0, 5))
     first = listed(tmp_path).keys_N.tolist()
@@ -93,37 +93,37 @@ def test_a_key_changes_with_path_size_and_time(tmp_path: Path) -> None:
     assert {keys[1] for keys in (first, later, longer, renamed)} == {first[1]}
 
 
-def test_a_link_to_nowhere_is_listed(tmp_path: Path) -> None:
+def test_broken_link_is_listed(tmp_path: Path) -> None:
     make(tmp_path, "a/1", "b/1")
     (tmp_path / "a/2").symlink_to("gone")
     assert listed(tmp_path).paths == ["a/1", "a/2", "b/1"]
 
 
-def test_what_is_no_data_set_says_why(tmp_path: Path) -> None:
-    refused(tmp_path / "nowhere", "nowhere cannot be read: No such file", "a folder of pictures for each class")
-    refused(make(tmp_path / "file", "1") / "1", "Not a directory")
-    refused(make(tmp_path / "flat", "1.png", "2.png"), "a folder for each class", "none")
-    refused(make(tmp_path / "one", "cat/1"), "only one, cat")
-    refused(make(tmp_path / "empty", "cat/1", "dog/"), "no files for training in dog")
-    refused(make(tmp_path / "loose", "train/1", "val/1"), "of classes there are none", "loose/train")
-    refused(make(tmp_path / "trainless", "val/a/1", "test/a/1"), "test, val and no train")
+def test_other_layouts_are_rejected(tmp_path: Path) -> None:
+    assert_rejected(tmp_path / "nowhere", "nowhere cannot be read: No such file", "one folder of images per class")
+    assert_rejected(make(tmp_path / "file", "1") / "1", "Not a directory")
+    assert_rejected(make(tmp_path / "flat", "1.png", "2.png"), "one folder per class", "found none")
+    assert_rejected(make(tmp_path / "one", "cat/1"), "at least 2", "found cat in")
+    assert_rejected(make(tmp_path / "empty", "cat/1", "dog/"), "no training files in dog")
+    assert_rejected(make(tmp_path / "loose", "train/1", "val/1"), "found none in", "loose/train")
+    assert_rejected(make(tmp_path / "trainless", "val/a/1", "test/a/1"), "test, val but not train")
 
 
-def test_parts_that_do_not_fit_each_other_are_named(tmp_path: Path) -> None:
+def test_subsets_with_different_classes_are_rejected(tmp_path: Path) -> None:
     two = ("train/a/1", "train/b/1")
-    refused(make(tmp_path / "1", *two, "val/a/1"), "1/val lacks b", "leave it empty")
-    refused(make(tmp_path / "2", *two, "test/a/1", "test/b/1", "test/c/1"), "2/test has c", "remove it")
-    refused(make(tmp_path / "3", *two, "extra/a/1"), "beside it extra")
-    refused(make(tmp_path / "4", *two, "val/a/1", "valid/a/1"), "more than one folder for validation")
+    assert_rejected(make(tmp_path / "1", *two, "val/a/1"), "1/val lacks b", "create an empty folder")
+    assert_rejected(make(tmp_path / "2", *two, "test/a/1", "test/b/1", "test/c/1"), "2/test has c", "remove them")
+    assert_rejected(make(tmp_path / "3", *two, "extra/a/1"), "also extra")
+    assert_rejected(make(tmp_path / "4", *two, "val/a/1", "valid/a/1"), "more than one folder for validation")
 
 
-def test_a_class_whose_every_file_went_to_the_test_is_named(tmp_path: Path) -> None:
+def test_class_without_training_files_is_reported(tmp_path: Path) -> None:
     make(tmp_path, "a/1", "b/1")
-    with pytest.raises(UserError, match=r"in a, b after test_fraction 0\.999999 was cut off"):
+    with pytest.raises(UserError, match=r"in a, b with test_fraction 0\.999999"):
         listed(tmp_path, 0.999999)
 
 
-def test_a_folder_that_cannot_be_looked_into_is_named(tmp_path: Path) -> None:
+def test_unreadable_folder_is_reported(tmp_path: Path) -> None:
     make(tmp_path, "a/1", "b/1")
     with unwritable(tmp_path / "a", mode=0o000):
-        refused(tmp_path, "a cannot be read: Permission denied")
+        assert_rejected(tmp_path, "a cannot be read: Permission denied")

@@ -11,9 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from src.data.storage import cache as module
-from src.data.storage.cache import Cache, Recipe, opened
-from src.data.storage.folder_scan import layout, listing
+from src.data.storage import folder_cache as module
+from src.data.storage.folder_cache import FolderCache
+from src.data.storage.folder_scan import list_files, read_layout
+from src.data.storage.image_cache import ImageCache
 from src.errors import UserError
 from tests.data.storage.test_disk import unwritable
 
@@ -22,99 +23,99 @@ Reads = list[str]
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Twelve pictures of 4 x 4 pixels, a gray each: 10, 20, ... as their names say."""
+    """Twelve images of 4 x 4 pixels, each of one gray value: 10, 20, ..., which is also the name."""
     for number in range(12):
-        paint(tmp_path / "pictures" / "ab"[number % 2] / f"{number + 1:02}0.png", 10 * (number + 1))
-    return tmp_path / "pictures"
+        save(tmp_path / "images" / "ab"[number % 2] / f"{number + 1:02}0.png", 10 * (number + 1))
+    return tmp_path / "images"
 
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> Reads:
-    """The files that were decoded, by name."""
+    """The names of the decoded files."""
     seen: Reads = []
     decode = module.decode
 
-    def noting(path: str, *arguments):
+    def recorded(path: str, *arguments):
         seen.append(Path(path).name)
         return decode(path, *arguments)
 
-    monkeypatch.setattr(module, "decode", noting)
+    monkeypatch.setattr(module, "decode", recorded)
     return seen
 
 
-def paint(path: Path, gray: int) -> None:
+def save(path: Path, gray: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.new("L", (4, 4), gray).save(path)
 
 
-def open_(root: Path, size: int = 4, test_fraction: float = 0.0, cache_dir: Path | None = None) -> Cache:
-    files = listing(root, layout(root), test_fraction)
-    return opened(Recipe(root, size, "crop"), files, cache_dir or root.parent / "cache")
+def open_(root: Path, size: int = 4, test_fraction: float = 0.0, cache_dir: Path | None = None) -> ImageCache:
+    files = list_files(root, read_layout(root), test_fraction)
+    return FolderCache(root, files, size, "crop", cache_dir or root.parent / "cache").open()
 
 
-def grays(cache: Cache) -> list[int]:
-    """One number a picture, which has to be that of all its pixels."""
-    flat = cache.images_NHWC.flatten(1)
+def grays(cache: ImageCache) -> list[int]:
+    """The value of each image, which all its pixels must have."""
+    flat = cache.images.images_NHWC.flatten(1)
     assert (flat == flat[:, :1]).all()
     return flat[:, 0].tolist()
 
 
-def test_holds_what_the_files_hold(root: Path) -> None:
+def test_content(root: Path) -> None:
     cache = open_(root)
-    assert cache.images_NHWC.shape == (12, 4, 4, 3) and cache.images_NHWC.dtype == torch.uint8
+    assert cache.images.images_NHWC.shape == (12, 4, 4, 3) and cache.images.images_NHWC.dtype == torch.uint8
     assert grays(cache) == [10, 30, 50, 70, 90, 110, 20, 40, 60, 80, 100, 120]
-    assert cache.labels_N.tolist() == [0] * 6 + [1] * 6
+    assert cache.images.labels_N.tolist() == [0] * 6 + [1] * 6
     assert cache.meta["counts"] == {"train": 12, "val": 0, "test": 0}
     rows = list(csv.DictReader((cache.folder / "files.csv").read_text().splitlines()))
-    assert rows[7] == {"sample": "7", "part": "train", "file": "b/040.png"}
+    assert rows[7] == {"sample": "7", "subset": "train", "file": "b/040.png"}
 
 
-def test_mean_and_deviation_are_those_of_the_training_pictures(tmp_path: Path) -> None:
-    for part, gray in {"train": 100, "val": 7, "test": 9}.items():
+def test_mean_and_std_are_of_the_training_images(tmp_path: Path) -> None:
+    for subset, gray in {"train": 100, "val": 7, "test": 9}.items():
         for kind, more in {"a": -10, "b": 10}.items():
-            paint(tmp_path / "p" / part / kind / "1.png", gray + more)
+            save(tmp_path / "p" / subset / kind / "1.png", gray + more)
     meta = open_(tmp_path / "p").meta
     assert meta["mean"] == [round(100 / 255, 4)] * 3 and meta["std"] == [round(10 / 255, 4)] * 3
 
 
-def test_pictures_that_are_all_the_same_have_a_deviation_to_divide_by(tmp_path: Path) -> None:
-    paint(tmp_path / "p/a/1.png", 5)
-    paint(tmp_path / "p/b/1.png", 5)
+def test_std_of_constant_images_is_one(tmp_path: Path) -> None:
+    save(tmp_path / "p/a/1.png", 5)
+    save(tmp_path / "p/b/1.png", 5)
     assert open_(tmp_path / "p").meta["std"] == [1.0] * 3
 
 
-def test_is_made_once(root: Path, reads: Reads) -> None:
+def test_files_are_decoded_once(root: Path, reads: Reads) -> None:
     first = open_(root).folder
     assert len(reads) == 12
     assert open_(root).folder == first and len(reads) == 12
 
 
-def test_a_folder_that_was_moved_is_the_same(root: Path, reads: Reads) -> None:
+def test_moved_folder_keeps_its_cache(root: Path, reads: Reads) -> None:
     first = open_(root)
     (root.parent / "elsewhere").mkdir()
     moved = root.rename(root.parent / "elsewhere" / root.name)
     assert open_(moved, cache_dir=root.parent / "cache").folder == first.folder and len(reads) == 12
 
 
-def test_only_what_changed_is_decoded_again_and_the_old_cache_goes(root: Path, reads: Reads) -> None:
+def test_only_changed_files_are_decoded_and_the_old_cache_is_deleted(root: Path, reads: Reads) -> None:
     before = open_(root)
     reads.clear()
-    paint(root / "a" / "010.png", 11)
+    save(root / "a" / "010.png", 11)
     os.utime(root / "a" / "010.png", ns=(0, 1))
-    paint(root / "b" / "130.png", 130)
+    save(root / "b" / "130.png", 130)
     (root / "a" / "030.png").unlink()
     (root / "b" / "020.png").rename(root / "a" / "020.png")
     after = open_(root)
     assert sorted(reads) == ["010.png", "020.png", "130.png"]
     assert grays(after) == [11, 20, 50, 70, 90, 110, 40, 60, 80, 100, 120, 130]
-    assert after.labels_N.tolist() == [0] * 6 + [1] * 6
+    assert after.images.labels_N.tolist() == [0] * 6 + [1] * 6
     assert [path.name for path in after.folder.parent.iterdir()] == [after.folder.name]
-    assert grays(before)[:3] == [10, 30, 50]  # for who still has it open
+    assert grays(before)[:3] == [10, 30, 50]  # for a process that has it open
 
 
-def test_another_size_is_beside(root: Path, reads: Reads) -> None:
+def test_each_size_has_its_own_cache(root: Path, reads: Reads) -> None:
     open_(root)
-    assert open_(root, size=8).images_NHWC.shape == (12, 8, 8, 3)
+    assert open_(root, size=8).images.images_NHWC.shape == (12, 8, 8, 3)
     assert len(reads) == 24
     open_(root)
     assert len(reads) == 24
@@ -127,16 +128,16 @@ def test_another_test_fraction_decodes_nothing(root: Path, reads: Reads) -> None
     assert len(reads) == 12
 
 
-def test_files_that_give_no_picture_are_left_out_with_their_reason(root: Path) -> None:
+def test_files_that_cannot_be_decoded_are_left_out_with_the_reason(root: Path) -> None:
     (root / "a" / "050.png").write_bytes(b"")
     (root / "b" / "080.png").write_bytes(b"text")
     cache = open_(root)
-    assert cache.meta["bad"] == {"a/050.png": "empty", "b/080.png": "no format that Pillow reads"}
+    assert cache.meta["bad"] == {"a/050.png": "empty", "b/080.png": "not a format that Pillow reads"}
     assert grays(cache) == [10, 30, 70, 90, 110, 20, 40, 60, 100, 120]
-    assert cache.labels_N.tolist() == [0] * 5 + [1] * 5
+    assert cache.images.labels_N.tolist() == [0] * 5 + [1] * 5
 
 
-def test_a_file_that_can_be_read_again_is_taken_in(root: Path, monkeypatch: pytest.MonkeyPatch, reads: Reads) -> None:
+def test_file_that_can_be_decoded_again_is_added(root: Path, monkeypatch: pytest.MonkeyPatch, reads: Reads) -> None:
     decode = module.decode
     with monkeypatch.context() as patch:
         patch.setattr(module, "decode", lambda path, *rest: "Stale file" if "070" in path else decode(path, *rest))
@@ -147,16 +148,16 @@ def test_a_file_that_can_be_read_again_is_taken_in(root: Path, monkeypatch: pyte
     assert set(reads) == {"070.png"}
 
 
-def test_nothing_but_damaged_files(tmp_path: Path) -> None:
+def test_all_files_damaged(tmp_path: Path) -> None:
     for kind in "ab":
         (tmp_path / "p" / kind).mkdir(parents=True)
         (tmp_path / "p" / kind / "1.png").write_bytes(b"")
     cache = open_(tmp_path / "p")
-    assert cache.images_NHWC.shape == (0, 4, 4, 3) and len(cache.meta["bad"]) == 2
+    assert cache.images.images_NHWC.shape == (0, 4, 4, 3) and len(cache.meta["bad"]) == 2
 
 
-@pytest.mark.parametrize("name", ["pixels.u8", "index.npy", "meta.json"])
-def test_half_a_cache_is_made_anew(root: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["pixels.u8", "labels.npy", "meta.json"])
+def test_incomplete_cache_is_created_again(root: Path, name: str) -> None:
     folder = open_(root).folder
     content = (folder / name).read_bytes()
     (folder / name).write_bytes(content[: len(content) // 2])
@@ -164,7 +165,7 @@ def test_half_a_cache_is_made_anew(root: Path, name: str) -> None:
     assert (folder / name).read_bytes() == content
 
 
-def test_an_interrupted_making_leaves_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_interruption_leaves_nothing(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupt(path: str, *_):
         if path.endswith("070.png"):
             raise KeyboardInterrupt
@@ -173,19 +174,19 @@ def test_an_interrupted_making_leaves_nothing(root: Path, monkeypatch: pytest.Mo
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(module, "decode", interrupt)
         open_(root)
-    assert list((root.parent / "cache" / "pictures").iterdir()) == []
+    assert list((root.parent / "cache").rglob("*")) == [root.parent / "cache" / "images"]
     assert grays(open_(root))[:3] == [10, 30, 50]
 
 
-def test_what_a_killed_process_left_goes(root: Path) -> None:
-    part = root.parent / "cache" / "pictures" / "0123.part"
+def test_remains_of_a_killed_process_are_deleted(root: Path) -> None:
+    part = root.parent / "cache" / "images.part"
     part.mkdir(parents=True)
     (part / "pixels.u8").write_bytes(b"half")
     open_(root)
     assert not part.exists()
 
 
-def test_two_at_once_decode_once(root: Path, reads: Reads) -> None:
+def test_concurrent_calls_decode_once(root: Path, reads: Reads) -> None:
     threads = [threading.Thread(target=open_, args=(root,)) for _ in range(3)]
     for thread in threads:
         thread.start()
@@ -194,40 +195,40 @@ def test_two_at_once_decode_once(root: Path, reads: Reads) -> None:
     assert len(reads) == 12
 
 
-def test_a_cache_and_a_folder_that_cannot_be_written_to(root: Path) -> None:
+def test_read_only_cache_and_folder(root: Path) -> None:
     cache_dir = root.parent / "cache"
     open_(root)
-    with unwritable(*root.iterdir(), root, *cache_dir.rglob("pictures/*"), cache_dir / "pictures", cache_dir):
+    with unwritable(*root.iterdir(), root, *cache_dir.rglob("images/*"), cache_dir / "images", cache_dir):
         assert grays(open_(root))[:3] == [10, 30, 50]
 
 
-def test_no_place_to_write_is_named(root: Path) -> None:
+def test_unwritable_cache_dir_is_reported(root: Path) -> None:
     cache_dir = root.parent / "cache"
     cache_dir.mkdir()
-    with unwritable(cache_dir), pytest.raises(UserError, match=r"cannot be made: Permission denied.*another folder"):
+    with unwritable(cache_dir), pytest.raises(UserError, match=r"cannot be written: Permission denied.*another folder"):
         open_(root)
 
 
-def test_too_little_room_is_said_before(root: Path, monkeypatch: pytest.MonkeyPatch, reads: Reads) -> None:
+def test_free_space_is_checked_first(root: Path, monkeypatch: pytest.MonkeyPatch, reads: Reads) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 100}))
-    with pytest.raises(UserError, match=r"MB free, and .* MB of decoded pictures .*image_size, or another cache_dir"):
+    with pytest.raises(UserError, match=r"MB free, but the cache of decoded images needs .* MB"):
         open_(root)
     assert reads == []
 
 
-def test_changing_a_gathered_picture_leaves_the_cache(root: Path) -> None:
+def test_writing_to_the_images_does_not_change_the_cache(root: Path) -> None:
     cache = open_(root)
-    cache.images_NHWC[0] = 0
+    cache.images.images_NHWC[0] = 0
     assert grays(open_(root))[0] == 10
 
 
-def test_names_that_are_no_text(root: Path) -> None:
+def test_names_that_are_not_valid_text(root: Path) -> None:
     os.rename(root / "a" / "010.png", os.fsencode(root / "a") + b"/0\xff0.png")
     cache = open_(root)
     assert sorted(grays(cache)) == [10 * number for number in range(1, 13)]
     assert b"a/0\xff0.png" in (cache.folder / "files.csv").read_bytes()
 
 
-def test_the_meta_file_says_what_it_is_of(root: Path) -> None:
+def test_meta_names_the_source(root: Path) -> None:
     meta = json.loads((open_(root).folder / "meta.json").read_text())
     assert (meta["root"], meta["size"], meta["resize"]) == (str(root), 4, "crop")
