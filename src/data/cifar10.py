@@ -83,8 +83,8 @@ class CIFAR10(ImageDataModule):
         if not folder.is_dir():
             archive = self._archive()
             advice = (
-                f"Copy the folder {folder.name} or the file {self.source.filename} to {folder.parent}, or set data_dir to "
-                "a copy. `make fit` (python -m src fit --config configs/quickstart.yaml) needs no download."
+                f"Copy the folder {folder.name} or the file {self.source.filename} to {folder.parent}, or set data_dir "
+                "to a copy. `make fit` (python -m src fit --config configs/quickstart.yaml) needs no download."
             )
             download(self.urls, archive, self.source.tgz_md5, self.archive_bytes, advice=advice)
             unpack(archive, folder)

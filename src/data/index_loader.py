@@ -93,8 +93,8 @@ class IndexLoader:
         saved, current = (state["batch_size"], state["samples"]), (self.batch_size, len(self.indices_N))
         if saved != current and 0 < state["batches"] < state["of"]:
             raise UserError(
-                f"the checkpoint was saved within an epoch, after {state['batches']} batches of batch_size {saved[0]} "
-                f"of {saved[1]} samples; the epoch cannot continue with batch_size {current[0]} of {current[1]} "
+                f"the checkpoint is from the middle of an epoch, after {state['batches']} batches of batch_size "
+                f"{saved[0]} of {saved[1]} samples; it cannot continue with batch_size {current[0]} of {current[1]} "
                 "samples. Resume with the original values; they can change after the end of an epoch"
             )
         self._position = self._resume_at = (state["epoch"], state["batches"])

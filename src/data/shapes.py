@@ -3,8 +3,8 @@
 A shape is a signed distance function: the distance of a point from the outline, negative inside. Only near the outline
 do distances have to be exact, where they become the fraction of a pixel that the shape covers.
 
-Shapes: N images, B of them rendered at once, H = W rows and columns, C = 3 channels; u are random numbers in [0, 1), one
-row per image. Lengths are in units of half the image's side, and an angle of 1 is a full turn.
+Shapes: N images, B of them rendered at once, H = W rows and columns, C = 3 channels; u are random numbers in [0, 1),
+one row per image. Lengths are in units of half the image's side, and an angle of 1 is a full turn.
 """
 
 from __future__ import annotations
@@ -171,8 +171,9 @@ class Shapes(ImageDataModule):
             ValueError: if a size is too small.
         """
         super().__init__(**kwargs)
-        if min(train_size, test_size) < 1:
-            raise ValueError(f"train_size {train_size} and test_size {test_size} must be at least 1")
+        for name, value in {"train_size": train_size, "test_size": test_size}.items():
+            if value < 1:
+                raise ValueError(f"{name} {value} must be at least 1")
         if image_size < 8:
             raise ValueError(f"image_size {image_size} must be at least 8; with fewer pixels the shapes look the same")
         self.train_size = train_size

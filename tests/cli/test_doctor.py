@@ -431,7 +431,7 @@ CIFAR10 = f"--config={ROOT / 'configs/cifar10.yaml'}"
 def test_cifar10_that_is_missing_is_no_fault(report: Report) -> None:
     code, lines = report(CIFAR10, "--data.data_dir=nowhere")
     assert code == 0
-    assert any("not there yet; fit will first fetch cifar-10-python.tar.gz (170 MB)" in line for line in lines)
+    assert any("not there yet; fit will first download cifar-10-python.tar.gz (170 MB)" in line for line in lines)
 
 
 @pytest.mark.slow
