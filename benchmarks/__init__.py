@@ -1,1 +1,1 @@
-"""A script for each claim about speed. See README.md beside this file."""
+"""A script for each claim about speed. See README.md in this folder."""

@@ -8,8 +8,8 @@ Needs a GPU, this project's packages and that clone, which is imported from wher
 `cifar-10-batches-py` in DIR. Each turn is a process of its own that trains once.
 
 Its seconds are those that it counts itself, training and the test by six views. Ours are from the end of the first
-training step to the end of training, curves and checkpoints included, and the test by six views. What is left out on
-either side, because it compiles and chooses kernels, is told apart: its warm-up run and our first step.
+training step to the end of training, logs and checkpoints included, and the test by six views. Its warm-up run and our
+first step, which compile and choose kernels, are left out and reported separately.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""`fit` of the command line, as a side that takes turns of an epoch: from the beginning of one to that of the next,
-with the checkpoint, the curves and whatever else the trainer does in between."""
+"""`fit` of the command line, as a side that takes turns of an epoch: from the start of one to the start of the
+next, with the checkpoint, the scalars and everything else that the trainer does in between."""
 
 from __future__ import annotations
 

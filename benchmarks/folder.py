@@ -1,9 +1,9 @@
-"""Pictures a second and memory of `fit` on a folder of 10,000 pictures and on a large one, side by side.
+"""Images/s and memory of `fit` on a folder of 10,000 images and on a large one, in turns.
 
-    python benchmarks/folder.py [--pictures 1000000] [--folder DIR]
+    python benchmarks/folder.py [--images 1000000] [--folder DIR]
 
-Makes both folders (PPM, 32 x 32, ten classes) in a temporary folder, which goes at the end: a million take 4 GB for
-the files, 3 GB for the cache, and as many inodes as pictures. Each turn is a `fit` of the command line in a process
+Makes both folders (PPM, 32 x 32, ten classes) in a temporary folder, deleted at the end: a million take 4 GB for
+the files, 3 GB for the cache, and as many inodes as images. Each turn is a `fit` of the command line in a process
 of its own, the same steps on both, with the simple network, mirroring and all logging. The folders take turns, and
 in the other order each time; the first ten steps of each epoch warm up and are left out. The ratio of each pair is
 taken, then their median. Then once more from the disk alone: caches that are not in the system's memory.
@@ -52,14 +52,14 @@ class Memory:
             time.sleep(0.05)
 
     def look(self) -> dict[str, float]:
-        """The peaks, which begin anew."""
+        """The peaks since the last call."""
         time.sleep(0.1)
         seen, self.peak = self.peak, dict.fromkeys(self.peak, 0.0)
         return seen
 
 
 class Meter(Callback):
-    """Writes meter.json into the run directory: pictures a second, seconds to begin an epoch, memory."""
+    """Writes meter.json into the run directory: images/s, seconds to begin an epoch, memory."""
 
     def __init__(self) -> None:
         self.memory = Memory()
@@ -94,15 +94,15 @@ class Meter(Callback):
         (Path(trainer.default_root_dir) / "meter.json").write_text(json.dumps(content))
 
 
-def draw(folder: Path, pictures: int) -> None:
+def draw(folder: Path, images: int) -> None:
     """Random squares in ten classes, a thousand files a folder, as PPM: of all formats the fastest to write."""
     random = np.random.default_rng(0)
-    for start in range(0, pictures, 1000):
+    for start in range(0, images, 1000):
         below = folder / f"class{start // 1000 % 10}" / f"{start // 1000:04}"
         below.mkdir(parents=True)
-        squares_N44C = random.integers(0, 256, (min(1000, pictures - start), 4, 4, 3), dtype=np.uint8)
-        for number, picture_HWC in enumerate(squares_N44C.repeat(8, axis=1).repeat(8, axis=2)):
-            (below / f"{number:03}.ppm").write_bytes(b"P6 32 32 255\n" + picture_HWC.tobytes())
+        squares_N44C = random.integers(0, 256, (min(1000, images - start), 4, 4, 3), dtype=np.uint8)
+        for number, image_HWC in enumerate(squares_N44C.repeat(8, axis=1).repeat(8, axis=2)):
+            (below / f"{number:03}.ppm").write_bytes(b"P6 32 32 255\n" + image_HWC.tobytes())
 
 
 def open_cache(folder: Path, cache: Path) -> dict[str, float]:
@@ -161,10 +161,10 @@ def show(
     def median(key: str) -> dict[str, float]:
         return {side: statistics.median(pair[side][key] for pair in pairs) for side in sizes}
 
-    print(f"\n| | {sizes['small']:,} pictures | {sizes['large']:,} |\n| --- | --- | --- |")
-    row("pictures/s", ",.0f", median("rate"))
-    row("pictures a second of processor time", ",.0f", median("processor_rate"))
-    row("pictures/s, cache not in memory, first 60 steps", ",.0f", {side: cold[side]["rate"] for side in sizes})
+    print(f"\n| | {sizes['small']:,} images | {sizes['large']:,} |\n| --- | --- | --- |")
+    row("images/s", ",.0f", median("rate"))
+    row("images/s of processor time", ",.0f", median("processor_rate"))
+    row("images/s, cache not in memory, first 60 steps", ",.0f", {side: cold[side]["rate"] for side in sizes})
     row("to begin an epoch, s", ".2f", median("begin"))
     row("anonymous memory, training, MB", ",.0f", median("anonymous"))
     row("mapped memory, training, MB", ",.0f", median("mapped"))
@@ -173,7 +173,7 @@ def show(
     row("to find it made, s", ",.2f", {side: again[side]["seconds"] for side in sizes})
     for name, key in {"": "rate", " of processor time": "processor_rate"}.items():
         ratios = sorted(pair["large"][key] / pair["small"][key] for pair in pairs)
-        print(f"\nlarge by small, pictures a second{name}: {statistics.median(ratios):.3f}", end="")
+        print(f"\nlarge by small, images/s{name}: {statistics.median(ratios):.3f}", end="")
         print(f" (median of {len(ratios)} pairs, {ratios[0]:.3f} to {ratios[-1]:.3f})")
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("torch", "lightning", "pillow"))
     print(f"{versions}, {platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}")
@@ -182,27 +182,27 @@ def show(
 def main() -> None:
     """Makes the folders and measures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--pictures", type=int, default=100_000, help="of the large folder")
+    parser.add_argument("--images", type=int, default=100_000, help="of the large folder")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--folder", help="where the temporary folder is to be")
     arguments = parser.parse_args()
 
     with tempfile.TemporaryDirectory(dir=arguments.folder) as place:
-        sizes = {"small": SMALL, "large": arguments.pictures}
+        sizes = {"small": SMALL, "large": arguments.images}
         folders = {side: Path(place) / side for side in sizes}
         cache = Path(place) / "cache"
         made, again = {}, {}
-        for side, pictures in sizes.items():
+        for side, images in sizes.items():
             began = time.perf_counter()
-            draw(folders[side], pictures)
-            print(f"{pictures:,} files written in {time.perf_counter() - began:.0f} s", flush=True)
+            draw(folders[side], images)
+            print(f"{images:,} files written in {time.perf_counter() - began:.0f} s", flush=True)
             made[side], again[side] = (open_cache(folders[side], cache) for _ in range(2))
         pairs: list[dict[str, dict[str, float]]] = []
         for number in range(arguments.pairs):
             order = list(sizes) if number % 2 == 0 else list(sizes)[::-1]
             pairs.append({side: fit(folders[side], cache, arguments.epochs) for side in order})
-            rates = ", ".join(f"{sizes[side]:,}: {pairs[-1][side]['rate']:,.0f} pictures/s" for side in sizes)
+            rates = ", ".join(f"{sizes[side]:,}: {pairs[-1][side]['rate']:,.0f} images/s" for side in sizes)
             print(f"pair {number + 1}: {rates}", flush=True)
         cold = {}
         for side in sizes:

@@ -1,4 +1,4 @@
-"""The first fit of notebook 003 in Keras 3, from the pictures to the test score. Runs in a Python that has keras.
+"""The first fit of notebook 003 in Keras 3, from the images to the test score. Runs in a Python that has keras.
 
     KERAS_BACKEND=... python -m benchmarks.keras_notebook ARCHIVE EPOCHS
 

@@ -8,7 +8,7 @@ BATCH = 128
 
 
 class Fit(NamedTuple):
-    """A network and how its pictures are augmented.
+    """A network and how its images are augmented.
 
     Attributes:
         fourth_conv: of the deep network; none is the simple one.

@@ -1,4 +1,4 @@
-"""What each part of a training step brings: the step with all of them, and with each put back to what is usual.
+"""What each part of a training step brings: the step with all of them, and with each replaced by the usual one.
 
     python -m benchmarks.parts --data_dir DIR
 
@@ -42,7 +42,7 @@ class Parts(NamedTuple):
 
 
 def usual_affine(images_BCHW: Tensor, matrix_B33: Tensor, fill: Fill = "nearest", value: float = 0) -> Tensor:
-    """`affine` by `F.affine_grid`; square pictures, value 0."""
+    """`affine` by `F.affine_grid`; square images, value 0."""
     by_xy_B23 = matrix_B33[:, :2].flip(1)[:, :, [1, 0, 2]]
     half = images_BCHW.shape[-1] / 2
     theta_B23 = torch.cat([by_xy_B23[..., :2], by_xy_B23[..., 2:] / half], dim=-1)

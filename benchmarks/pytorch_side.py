@@ -1,6 +1,6 @@
-"""A plain PyTorch loop over pictures in memory, as a side that takes turns of an epoch.
+"""A plain PyTorch loop over images in memory, as a side that takes turns of an epoch.
 
-It has what makes a loop fast, the project's network with channels last included, and nothing besides: the pictures
+It has what makes a loop fast, the project's network with channels last included, and nothing else: the images
 lie as normalized floats, nothing is measured, logged, checked or saved.
 
     python -m benchmarks.pytorch_side RECIPE DATA_DIR PRECISION STEPS

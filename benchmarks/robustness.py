@@ -2,7 +2,7 @@
 
     python -m benchmarks.robustness --data_dir DIR
 
-On: the project's trainer, last.ckpt once an epoch and every `--every` steps besides. Off: Lightning's own Trainer with
+On: the project's trainer, last.ckpt once an epoch and every `--every` steps. Off: Lightning's own Trainer with
 the same network, data, precision and TensorBoard, and Lightning's own checkpoint once an epoch; no signals, no check of
 the loss, no seed of the step, no records. A side of its own has all on but the checkpoints between epochs.
 Then what one checkpoint costs, for the notebooks' deep network and for SpeedNet, each with its optimizer's state.
@@ -112,7 +112,7 @@ def main() -> None:
         [name, f"{1000 * statistics.median(seconds[kind]) / arguments.steps:.1f}", ratio(seconds[kind], seconds["off"])]
         for kind, name in names.items()
     ]
-    print(table(["training the deep network", "ms a step", "speed, of Lightning's own"], rows))
+    print(table(["training the deep network", "ms per step", "speed, of Lightning's own"], rows))
     times = 5 if arguments.short else 20
     saved = [
         ["DeepCNN, RMSprop", *checkpoint_milliseconds(models.DeepCNN(), torch.optim.RMSprop, times)],

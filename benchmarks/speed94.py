@@ -3,10 +3,10 @@ first fit, which reach 78 %.
 
     python -m benchmarks.speed94 --data_dir DIR --keras_python PATH [--seed 0]
 
-Both are whole commands, as a user gives them: from the start of Python to the test accuracy, with all that `fit`
-writes. They go side by side by turns: one is halted (SIGSTOP) while the other runs, so each has the machine for itself
-and both have the same minutes of it. What is counted is the time of a program's own turns; that Keras's are longer by
-default lets both end at about the same time. Takes an hour on two cores; with `--keras_epochs 14`, half of that: the
+Both are complete commands, as a user runs them: from the start of Python to the test accuracy, with everything that
+`fit` writes. They take turns: one is stopped (SIGSTOP) while the other runs, so that each has the machine for itself in
+the same minutes. Only a program's own turns count; Keras's are longer by default so that both end at about the same time.
+Takes an hour on two cores; with `--keras_epochs 14`, half of that: the
 time of Keras is then taken for 40 / 14 of what it was.
 """
 

@@ -1,11 +1,10 @@
-"""How long a user waits, and how much memory that takes, beside a bare `import lightning, torchvision`.
+"""How long a user waits, and how much memory that takes, next to a bare `import lightning, torchvision`.
 
     python benchmarks/startup.py --data_dir DIR
 
-`DIR` has the real CIFAR-10; without it the embedded data alone is measured. Each row is a process of its own. All rows
-are run once for warming up, then again in rounds, every other one backwards, and what is compared is taken from the
-same round. The table has medians: of what the clock says, and of what the processor worked, which other programs on the
-machine disturb less.
+`DIR` has the real CIFAR-10; without it only the embedded data is measured. Each row is a process of its own. All rows
+run once to warm up, then again in rounds, every second one in reverse order; ratios are those of one round. The table has
+medians of wall clock and of processor time, which other programs on the machine disturb less.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ ROOT = Path(__file__).parent.parent
 
 BARE = "import lightning, torchvision, time; print('at', time.time(), time.process_time())"
 
-# From where the files lie unpacked, to pictures that a network could take.
+# From where the files lie unpacked, to images that a network could take.
 FIRST_BATCH = """
 import sys, time
 import torch

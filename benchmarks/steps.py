@@ -2,10 +2,10 @@
 
     python -m benchmarks.steps --data_dir DIR
 
-Input: the share of an epoch that goes by in naming samples, gathering, augmenting and normalising them, by the clock
-of Lightning's profiler around these hooks. On a GPU these only queue work, so there it is what the host spends on it.
-Logs: the notebooks' curves for 10,000 epochs of one step each; the last tenth of the steps against the second tenth.
-Validation: seconds of `validate` a picture, against the bare network in evaluation mode on pictures in memory.
+Input: the fraction of an epoch spent on yielding indices, gathering, augmenting and normalizing, by Lightning's profiler
+around these hooks. On a GPU these only queue work, so there it is the time of the host.
+Logs: the notebooks' scalars for 10,000 epochs of one step each; the last tenth of the steps against the second tenth.
+Validation: seconds of `validate` per image, against the bare network in evaluation mode on images in memory.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def parts(recipe: str, data_dir: str) -> tuple[Classifier, CIFAR10]:
     return Classifier(net), data
 
 
-def input_share(recipe: str, data_dir: str, steps: int) -> list[object]:
-    """Milliseconds of a step, of its input, and the share."""
+def input_fraction(recipe: str, data_dir: str, steps: int) -> list[object]:
+    """Milliseconds per step, of its input, and the fraction."""
     model, data = parts(recipe, data_dir)
     profiler = SimpleProfiler()
     with tempfile.TemporaryDirectory() as folder:
@@ -79,7 +79,7 @@ class StepTimes(Callback):
 
 
 def long_logs(epochs: int) -> list[object]:
-    """Milliseconds of an epoch of one step, with its curves and checkpoint, early and late, and their ratio."""
+    """Milliseconds of an epoch of one step, with its scalars and checkpoint, early and late, and their ratio."""
     times = StepTimes()
     data = Shapes(train_size=20, test_size=10, image_size=8, batch_size=20, val_fraction=0)
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 8 * 8, data.num_classes))
@@ -101,7 +101,7 @@ def long_logs(epochs: int) -> list[object]:
 
 @torch.no_grad()
 def validation(recipe: str, data_dir: str, rounds: int) -> list[object]:
-    """Microseconds of a picture by `validate` and by the network alone, and their ratio."""
+    """Microseconds of an image by `validate` and by the network alone, and their ratio."""
     model, data = parts(recipe, data_dir)
     pairs: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -126,8 +126,8 @@ def validation(recipe: str, data_dir: str, rounds: int) -> list[object]:
                 side()
                 took[side] = time.perf_counter() - began
             pairs.append((took[ours], took[bare]))
-    per_picture = [1e6 * statistics.median(side) / len(images_NCHW) for side in zip(*pairs, strict=True)]
-    return [recipe, *(f"{value:.0f}" for value in per_picture), statistics.median(a / b for a, b in pairs)]
+    per_image = [1e6 * statistics.median(side) / len(images_NCHW) for side in zip(*pairs, strict=True)]
+    return [recipe, *(f"{value:.0f}" for value in per_image), statistics.median(a / b for a, b in pairs)]
 
 
 def main() -> None:
@@ -145,12 +145,12 @@ def main() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
 
-    shares = [input_share(recipe, arguments.data_dir, arguments.steps) for recipe in recipes]
+    fractions = [input_fraction(recipe, arguments.data_dir, arguments.steps) for recipe in recipes]
     logs = long_logs(arguments.epochs)
     validated = [validation(recipe, arguments.data_dir, arguments.rounds) for recipe in recipes]
-    print(f"\n{table(['recipe', 'ms a step', 'of it input', 'share'], shares)}")
-    print(f"\n{table(['epochs of one step', 'curves', 'ms, second tenth', 'ms, last tenth', 'ratio'], [logs])}")
-    print(f"\n{table(['validation of', 'us a picture', 'the network alone', 'ratio'], validated)}")
+    print(f"\n{table(['recipe', 'ms per step', 'of it input', 'fraction'], fractions)}")
+    print(f"\n{table(['epochs of one step', 'logs', 'ms, second tenth', 'ms, last tenth', 'ratio'], [logs])}")
+    print(f"\n{table(['validation of', 'us per image', 'the network alone', 'ratio'], validated)}")
     print(f"\n{conditions()}")
 
 

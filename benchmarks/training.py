@@ -1,11 +1,11 @@
-"""Pictures a second of the notebooks' fits: `fit` with everything on, a plain PyTorch loop, and Keras 3.
+"""Images/s of the notebooks' fits: `fit` with everything on, a plain PyTorch loop, and Keras 3.
 
     python -m benchmarks.training --data_dir DIR [--keras_python PATH] [--precisions 32-true]
 
 `PATH` is a Python that has Keras 3 and its backends, for example of an environment made by
 `python3 -m venv keras && keras/bin/pip install keras scipy tensorflow-cpu jax torch`. Keras computes in float32, which
 is its default; `fit` and the loop in each of `--precisions`, side by side with it. Turns are epochs of `--steps` steps
-of 128 pictures, without validation on any side.
+of 128 images, without validation on any side.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def sides(recipe: str, folder: Path, arguments: argparse.Namespace) -> dict[str,
 
 
 def row(recipe: str, precision: str, seconds: dict[str, list[float]], steps: int) -> list[object]:
-    """Pictures a second of each side, and how many times as fast `fit` is as the loop and as the fastest Keras."""
+    """Images/s of each side, and how many times as fast `fit` is as the loop and as the fastest Keras."""
     ours, loop = seconds[f"fit, {precision}"], seconds[f"PyTorch, {precision}"]
     keras = [took for name, took in seconds.items() if name.startswith("Keras")]
     rates = [f"{steps * BATCH / statistics.median(took):,.0f}" for took in (ours, loop, *keras)]
@@ -95,7 +95,7 @@ def main() -> None:
                 rows.append(row(recipe, precision, seconds, arguments.steps))
                 print(*rows[-1], flush=True)
     how = f"Keras in float32, {arguments.clock} clock"
-    print(f"\nPictures a second, {how}, {arguments.rounds} rounds of {arguments.steps} steps\n")
+    print(f"\nImages/s, {how}, {arguments.rounds} rounds of {arguments.steps} steps\n")
     print(table(header, rows))
     print(f"\n{conditions(*versions)}")
     if not arguments.keras_python:

@@ -1,7 +1,7 @@
 """Programs that are measured side by side by taking turns. Needs the standard library alone, so that a side may run
 in any Python.
 
-A side is a process that waits before each of its turns until it is told to go, and tells how long the turn took. So
+A side is a process that waits before each of its turns for a signal, and reports how long the turn took. So
 all sides are warm and measured in the same minutes, which matters more than the number of turns: on a machine that
 others use as well, a program's speed changes by a factor of two within an hour, its ratio to another by a few per cent.
 """
@@ -31,7 +31,7 @@ class Side:
         """
         Args:
             command: what is run, in the project's folder; it calls `turns`.
-            environ: variables to set beside those of this process.
+            environ: variables to set in addition to those of this process.
         """
         self.command = command
         self.complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115 - it lasts as long as the process
@@ -58,7 +58,7 @@ class Side:
         for line in self.process.stdout:
             if line.startswith(_SECONDS):
                 wall, processor = map(float, line.removeprefix(_SECONDS).split())
-                # Waiting threads may work: beside six others that waited, TensorFlow took four times as long.
+                # Waiting threads may work: next to six others that waited, TensorFlow took four times as long.
                 self.process.send_signal(signal.SIGSTOP)
                 return wall if clock == "wall" else processor
         self.complaints.seek(0)

@@ -92,13 +92,13 @@ def test_a_schedule_lasts_as_long_as_training(interval: Any, last: float, tmp_pa
 def test_test_metrics_are_those_of_the_predictions(tmp_path: Path) -> None:
     model, data = classifier(), Squares(size=32)
     (result,) = trainer(tmp_path).test(model, datamodule=data)
-    pictures = data.image_set("test")
-    images_BCHW = data.normalize_images(pictures.images_NHWC.permute(0, 3, 1, 2).float() / 255)
+    images = data.image_set("test")
+    images_BCHW = data.normalize_images(images.images_NHWC.permute(0, 3, 1, 2).float() / 255)
     logits_BK = model(images_BCHW)
-    right_B = logits_BK.argmax(1) == pictures.labels_N
+    right_B = logits_BK.argmax(1) == images.labels_N
     assert result["test/acc"] == pytest.approx(right_B.float().mean().item())
-    assert result["test/loss"] == pytest.approx(F.cross_entropy(logits_BK, pictures.labels_N).item(), rel=1e-5)
-    assert result["test/acc_of/green"] == pytest.approx(right_B[pictures.labels_N == 1].float().mean().item())
+    assert result["test/loss"] == pytest.approx(F.cross_entropy(logits_BK, images.labels_N).item(), rel=1e-5)
+    assert result["test/acc_of/green"] == pytest.approx(right_B[images.labels_N == 1].float().mean().item())
     confusion_KK = model.confusion.compute()
     assert confusion_KK.sum() == 32
     assert confusion_KK.diag().sum() == right_B.sum()
