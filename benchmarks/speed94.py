@@ -5,9 +5,8 @@ first fit, which reach 78 %.
 
 Both are complete commands, as a user runs them: from the start of Python to the test accuracy, with everything that
 `fit` writes. They take turns: one is stopped (SIGSTOP) while the other runs, so that each has the machine for itself in
-the same minutes. Only a program's own turns count; Keras's are longer by default so that both end at about the same time.
-Takes an hour on two cores; with `--keras_epochs 14`, half of that: the
-time of Keras is then taken for 40 / 14 of what it was.
+the same minutes. Only a program's own turns count; Keras's are longer by default so that both end at about the same
+time. Takes an hour on two cores; with `--keras_epochs 14`, half of that, and the time of Keras is scaled by 40 / 14.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     python benchmarks/startup.py --data_dir DIR
 
 `DIR` has the real CIFAR-10; without it only the embedded data is measured. Each row is a process of its own. All rows
-run once to warm up, then again in rounds, every second one in reverse order; ratios are those of one round. The table has
-medians of wall clock and of processor time, which other programs on the machine disturb less.
+run once to warm up, then again in rounds, every second one in reverse order; ratios are those of one round. The table
+has medians of wall clock and of processor time, which other programs on the machine disturb less.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     python -m benchmarks.steps --data_dir DIR
 
-Input: the fraction of an epoch spent on yielding indices, gathering, augmenting and normalizing, by Lightning's profiler
-around these hooks. On a GPU these only queue work, so there it is the time of the host.
+Input: the fraction of an epoch spent on yielding indices, gathering, augmenting and normalizing, by Lightning's
+profiler around these hooks. On a GPU these only queue work, so there it is the time of the host.
 Logs: the notebooks' scalars for 10,000 epochs of one step each; the last tenth of the steps against the second tenth.
 Validation: seconds of `validate` per image, against the bare network in evaluation mode on images in memory.
 """
