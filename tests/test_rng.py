@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from src.rng import Stream, generator, key, permutation, uniforms
+from src.rng import Stream, between, generator, key, permutation, uniforms
 
 
 @pytest.mark.parametrize(
@@ -95,3 +95,11 @@ def test_global_random_state_of_torch_is_unchanged():
     permutation(10, 0)
     uniforms(10, 2, 0)
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize(("low", "high"), [(-40.0, 40.0), (0.8, 1.2), (-0.2, 0.2), (0.9, 1.1), (-18.0, 18.0)])
+def test_between_includes_its_bounds_and_does_not_exceed_them(low: float, high: float):
+    ends = between(torch.tensor([0.0, 0.5, 1 - 2**-24]), low, high)
+    torch.testing.assert_close(ends, torch.tensor([low, (low + high) / 2, high]))
+    low_, high_ = torch.tensor([low, high]).tolist()  # as float32 has them
+    assert low_ <= ends[0] <= ends[2] <= high_
