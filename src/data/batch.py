@@ -1,10 +1,11 @@
-"""What the datasets, the loaders and the classifier exchange.
+"""What datasets, loaders and the classifier exchange.
 
 Shapes: N samples, B of them in a batch on this rank, C channels, H rows, W columns, K classes.
 """
 
 from __future__ import annotations
 
+import hashlib
 from typing import NamedTuple
 
 import torch
@@ -24,6 +25,13 @@ class ImageSet(NamedTuple):
 
     def to(self, device: torch.device) -> ImageSet:
         return ImageSet(self.images_NHWC.to(device), self.labels_N.to(device))
+
+    def sha256(self) -> str:
+        """Checksum of the images followed by the labels."""
+        digest = hashlib.sha256()
+        for tensor in self:
+            digest.update(tensor.cpu().contiguous().numpy().data)
+        return digest.hexdigest()
 
 
 class IndexBatch(NamedTuple):

@@ -59,9 +59,6 @@ class CIFAR10(ImageDataModule):
             urls: mirrors of the archive, in the order in which they are tried.
             cache_dir: folder for the decoded images (184 MB), if it can be written; none disables the cache.
             **kwargs: see ImageDataModule.
-
-        Raises:
-            ValueError: if `urls` is empty or contains anything but http and https addresses.
         """
         super().__init__(**kwargs)
         if not urls:
@@ -74,11 +71,7 @@ class CIFAR10(ImageDataModule):
         self.cache_dir = cache_dir
 
     def prepare_data(self) -> None:
-        """Downloads and unpacks the archive if it is necessary.
-
-        Raises:
-            UserError: if that fails, or the folder exists and lacks a file.
-        """
+        """Downloads and unpacks the archive if there is neither a folder nor an archive."""
         folder = self._folder()
         if not folder.is_dir():
             archive = self._archive()
@@ -86,7 +79,7 @@ class CIFAR10(ImageDataModule):
                 f"Copy the folder {folder.name} or the file {self.source.filename} to {folder.parent}, or set data_dir "
                 "to a copy. `make fit` (python -m src fit --config configs/quickstart.yaml) needs no download."
             )
-            download(self.urls, archive, self.source.tgz_md5, self.archive_bytes, advice=advice)
+            download(self.urls, archive, self.source.tgz_md5, self.archive_bytes, advice)
             unpack(archive, folder)
         if missing := [path.name for path in self._files(folder) if not path.is_file()]:
             raise UserError(f"{folder} lacks {', '.join(missing)}. {_how_to_replace(folder)}")
@@ -104,11 +97,7 @@ class CIFAR10(ImageDataModule):
         return Preparation(work, folder.parent, self.archive_bytes + self.unpacked_bytes)
 
     def read(self, subset: Subset) -> ImageSet:
-        """Decodes a subset, or opens its cache.
-
-        Raises:
-            UserError: if a file does not exist, cannot be read, or does not have its published checksum.
-        """
+        """Decodes a subset, or opens its cache. Raises UserError if a file does not have its published checksum."""
         folder = self._folder()
         files = self._files(folder)
         if subset == "test":  # but training also checks the test file, so that a run does not fail at its end

@@ -5,7 +5,6 @@ Shapes: N samples, B of them in a batch, C channels, H rows, W columns, K classe
 
 from __future__ import annotations
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,17 +25,11 @@ Subset = Literal["train", "test"]
 
 
 class Preparation(NamedTuple):
-    """What `prepare_data` still has to do.
+    """What `prepare_data` still has to do."""
 
-    Attributes:
-        work: in words that can follow "fit will first".
-        folder: where it writes.
-        bytes: how much it writes.
-    """
-
-    work: str
-    folder: Path
-    bytes: int
+    work: str  # follows "fit will first"
+    folder: Path  # where it writes
+    bytes: int  # how much
 
 
 class ImageDataModule(LightningDataModule, ABC):
@@ -83,9 +76,6 @@ class ImageDataModule(LightningDataModule, ABC):
                 each channel and divides by its std.
             drop_last: drop a last training batch that is incomplete.
             seed: of order and augmentation; on the command line it is `--seed_everything`.
-
-        Raises:
-            ValueError: if a number is out of range.
         """
         super().__init__()
         if batch_size < 1:
@@ -117,21 +107,13 @@ class ImageDataModule(LightningDataModule, ABC):
         return True
 
     def pending_preparation(self) -> Preparation | None:
-        """What `prepare_data` would do, for `doctor`. None if all data exist.
-
-        Raises:
-            UserError: if data that exist are damaged.
-        """
+        """What `prepare_data` would do, for `doctor`; None if all data exist. Raises UserError if they are damaged."""
         return None
 
     def describe(self) -> dict[str, Any]:
         """Size and checksum of the subsets read so far, for the manifest of a run."""
         return {
-            subset: {
-                "images": len(images.labels_N),
-                "shape_HWC": list(images.images_NHWC.shape[1:]),
-                "sha256": _sha256(*images),
-            }
+            subset: {"images": len(images[1]), "shape_HWC": list(images[0].shape[1:]), "sha256": images.sha256()}
             for subset, images in self._sets.items()
         }
 
@@ -141,11 +123,7 @@ class ImageDataModule(LightningDataModule, ABC):
         return len(self.classes)
 
     def image_set(self, subset: Subset) -> ImageSet:
-        """A subset, read at the first call.
-
-        Raises:
-            UserError: if `read` does not return what it should.
-        """
+        """A subset, read at the first call. Raises UserError if `read` does not return what it should."""
         if subset not in self._sets:
             images_NHWC, labels_N = self.read(subset)
             name = type(self).__name__
@@ -256,10 +234,3 @@ class ImageDataModule(LightningDataModule, ABC):
 
 def _fits(images_NHWC: Tensor, device: torch.device) -> bool:
     return device.type != "cuda" or 2 * images_NHWC.nbytes < torch.cuda.mem_get_info(device)[0]
-
-
-def _sha256(*tensors: Tensor) -> str:
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(tensor.cpu().contiguous().numpy().data)
-    return digest.hexdigest()

@@ -61,7 +61,6 @@ class ImageFolder(ImageDataModule):
             **kwargs: see ImageDataModule.
 
         Raises:
-            ValueError: if a number is out of range.
             UserError: if `data_dir` has neither of the two layouts.
         """
         super().__init__(split=split, **kwargs)
@@ -120,11 +119,7 @@ class ImageFolder(ImageDataModule):
         return cache
 
     def prepare_data(self) -> None:
-        """Creates or updates the cache.
-
-        Raises:
-            UserError: if files cannot be decoded, or the cache cannot be written.
-        """
+        """Creates or updates the cache. Raises UserError if files cannot be decoded, or it cannot be written."""
         is_first = "_cache" not in vars(self)  # a test after a fit prints nothing
         if (bad := self._cache.meta["bad"]) and is_first:
             path, reason = next(iter(bad.items()))
@@ -150,11 +145,7 @@ class ImageFolder(ImageDataModule):
             self.val_indices = torch.arange(counts["train"], counts["train"] + counts["val"])
 
     def read(self, subset: Subset) -> ImageSet:
-        """Opens the cache; validation images come after the training images.
-
-        Raises:
-            UserError: if there is no test set.
-        """
+        """Opens the cache; in "train" the validation images come after the training images."""
         images_NHWC, labels_N = self._cache.images
         counts = self._cache.meta["counts"]
         train = counts["train"] + counts["val"]

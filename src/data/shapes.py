@@ -10,6 +10,7 @@ one row per image. Lengths are in units of half the image's side, and an angle o
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -19,28 +20,8 @@ from src import rng
 from src.data.batch import ImageSet
 from src.data.datamodule import ImageDataModule, Subset
 
-# The shapes: x to the right and y up, in units of the shape's radius. Rotation and reflection keep the class.
 
-
-def disc(x: Tensor, y: Tensor) -> Tensor:
-    return torch.hypot(x, y) - 0.8
-
-
-def ring(x: Tensor, y: Tensor) -> Tensor:
-    return (torch.hypot(x, y) - 0.7).abs() - 0.2
-
-
-def square(x: Tensor, y: Tensor) -> Tensor:
-    return torch.maximum(x.abs(), y.abs()) - 0.7
-
-
-def triangle(x: Tensor, y: Tensor) -> Tensor:
-    """Equilateral."""
-    return torch.maximum(math.sqrt(3) / 2 * x.abs() + y / 2, -y) - 0.5
-
-
-def star(x: Tensor, y: Tensor) -> Tensor:
-    """Five-pointed."""
+def _star(x: Tensor, y: Tensor) -> Tensor:
     # Folding the plane to a tenth of the circle maps all ten edges to one: from the tip at angle 0 and radius 1 to the
     # inner corner at 36 degrees and radius 0.42.
     angle = 0.2 * math.pi - (torch.atan2(x, y).remainder(0.4 * math.pi) - 0.2 * math.pi).abs()
@@ -49,36 +30,32 @@ def star(x: Tensor, y: Tensor) -> Tensor:
     return ((radius * angle.cos() - 1) * rise + radius * angle.sin() * run) / math.hypot(run, rise)
 
 
-def cross(x: Tensor, y: Tensor) -> Tensor:
-    """Two perpendicular bars."""
+def _cross(x: Tensor, y: Tensor) -> Tensor:
     x, y = x.abs(), y.abs()
     return torch.maximum(torch.maximum(x, y) - 0.92, torch.minimum(x, y) - 0.27)
 
 
-def crescent(x: Tensor, y: Tensor) -> Tensor:
-    """Disc minus a disc to its right."""
-    return torch.maximum(torch.hypot(x, y) - 0.9, 0.72 - torch.hypot(x - 0.5, y))
-
-
-def heart(x: Tensor, y: Tensor) -> Tensor:
-    """Square on its corner with half a disc on each of the upper sides, narrowed and notched."""
-    # Without that, 10 % of the 32-pixel images were confused with squares.
+def _heart(x: Tensor, y: Tensor) -> Tensor:
+    # A square on its corner with half a disc on each of the upper sides, narrowed and notched: without that, 10 % of
+    # the 32-pixel images were confused with squares.
     x, y = 1.12 * x.abs(), 0.9 * y + 0.1
     body = torch.minimum((x + y.abs()) / math.sqrt(2), torch.hypot(x - 0.4, y - 0.4)) - 0.4 * math.sqrt(2)
     return torch.maximum(body, (y - 1.7 * x - 0.36) / math.hypot(1, 1.7))
 
 
-def pill(x: Tensor, y: Tensor) -> Tensor:
-    """Bar with round ends."""
-    return torch.hypot((x.abs() - 0.62).clamp(min=0), y) - 0.33
-
-
-def hourglass(x: Tensor, y: Tensor) -> Tensor:
-    """Two triangles, tip to tip."""
-    return torch.maximum((x.abs() - y.abs()) / math.sqrt(2) - 0.08, y.abs() - 0.78)
-
-
-SHAPES = (disc, ring, square, triangle, star, cross, crescent, heart, pill, hourglass)
+# x to the right and y up, in units of the shape's radius. Rotation and reflection keep the class.
+SHAPES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "disc": lambda x, y: torch.hypot(x, y) - 0.8,
+    "ring": lambda x, y: (torch.hypot(x, y) - 0.7).abs() - 0.2,
+    "square": lambda x, y: torch.maximum(x.abs(), y.abs()) - 0.7,
+    "triangle": lambda x, y: torch.maximum(math.sqrt(3) / 2 * x.abs() + y / 2, -y) - 0.5,
+    "star": _star,
+    "cross": _cross,
+    "crescent": lambda x, y: torch.maximum(torch.hypot(x, y) - 0.9, 0.72 - torch.hypot(x - 0.5, y)),
+    "heart": _heart,
+    "pill": lambda x, y: torch.hypot((x.abs() - 0.62).clamp(min=0), y) - 0.33,
+    "hourglass": lambda x, y: torch.maximum((x.abs() - y.abs()) / math.sqrt(2) - 0.08, y.abs() - 0.78),
+}
 
 
 def coverage(labels_B: Tensor, u_B5: Tensor, size: int) -> Tensor:
@@ -91,9 +68,9 @@ def coverage(labels_B: Tensor, u_B5: Tensor, size: int) -> Tensor:
     x_BHW, y_BHW = x_BHW * cos_B11 + y_BHW * sin_B11, y_BHW * cos_B11 - x_BHW * sin_B11
     x_BHW = torch.where(mirror_B11 < 0.5, x_BHW, -x_BHW)
     distance_BHW = torch.empty_like(x_BHW)
-    for label, shape in enumerate(SHAPES):
+    for label, distance in enumerate(SHAPES.values()):
         is_label_B = labels_B == label
-        distance_BHW[is_label_B] = shape(x_BHW[is_label_B], y_BHW[is_label_B])
+        distance_BHW[is_label_B] = distance(x_BHW[is_label_B], y_BHW[is_label_B])
     pixels_BHW = distance_BHW * radius_B11 * size / 2
     return (0.5 - pixels_BHW).clamp(0, 1)
 
@@ -147,7 +124,7 @@ class Shapes(ImageDataModule):
     Test accuracy: softmax regression on the pixels 0.23, `SimpleCNN` 0.99 after 8 epochs.
     """
 
-    classes = tuple(shape.__name__ for shape in SHAPES)
+    classes = tuple(SHAPES)
     mean = (0.5014, 0.4999, 0.5011)
     std = (0.2146, 0.2143, 0.2139)
 
@@ -166,9 +143,6 @@ class Shapes(ImageDataModule):
             image_size: height and width of the images in pixels, at least 8.
             image_seed: seed of the images, separate from `seed` so that runs with different seeds are comparable.
             **kwargs: see ImageDataModule.
-
-        Raises:
-            ValueError: if a size is too small.
         """
         super().__init__(**kwargs)
         for name, value in {"train_size": train_size, "test_size": test_size}.items():

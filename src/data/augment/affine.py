@@ -18,7 +18,7 @@ def affine(images_BCHW: Tensor, matrix_B33: Tensor, fill: Fill = "nearest", valu
     """Resamples each image once, bilinearly.
 
     Args:
-        images_BCHW: images.
+        images_BCHW: float.
         matrix_B33: maps the (row, column, 1) of an output pixel, in pixels from the center of the image, to the
             position in the input from which it is read.
         fill: pixels outside the image: `nearest` the closest edge pixel, `reflect` the image mirrored at its border

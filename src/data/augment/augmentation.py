@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import Tensor
 
 Fill = Literal["nearest", "reflect", "constant"]
-FILLS = ("nearest", "reflect", "constant")
+FILLS: tuple[Fill, ...] = get_args(Fill)
 
 
 class Augmentation(ABC):

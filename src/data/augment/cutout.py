@@ -14,15 +14,7 @@ from src.data.augment.augmentation import Augmentation, within
 
 
 def cutout(images_BCHW: Tensor, row_B: Tensor, column_B: Tensor, size: int, value: float = 0.0) -> Tensor:
-    """Fills a square in each image with one value.
-
-    Args:
-        images_BCHW: images.
-        row_B: top row of the square, int64; what is outside the image is clipped.
-        column_B: left column of the square, int64.
-        size: side of the square in pixels.
-        value: of the filled pixels.
-    """
+    """Fills a square of each image, clipped at the border; row_B and column_B are its top left pixel, int64."""
     height, width = images_BCHW.shape[-2:]
     device = images_BCHW.device
     from_top_BH = torch.arange(height, device=device) - row_B[:, None]

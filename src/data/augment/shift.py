@@ -1,4 +1,4 @@
-"""Translation by whole pixels.
+"""Translation by integer numbers of pixels.
 
 Shapes: B images, C channels, H rows, W columns, L rows or columns, K random numbers per image.
 """
@@ -14,15 +14,8 @@ from src.data.augment.augmentation import FILLS, Augmentation, Fill, one_of, wit
 
 
 def shift(images_BCHW: Tensor, down_B: Tensor, right_B: Tensor, fill: Fill = "reflect") -> Tensor:
-    """Translates each image by whole pixels.
-
-    Args:
-        images_BCHW: images.
-        down_B: rows to move down, int64; negative moves up.
-        right_B: columns to move right, int64; negative moves left.
-        fill: pixels outside the image: `nearest` repeats the edge pixel (a a|a b c), `reflect` mirrors at the border
-            of the image (b a|a b c), `constant` is black.
-    """
+    """Moves each image down_B rows down and right_B columns to the right, int64. Pixels outside the image: `nearest`
+    repeats the edge pixel (a a|a b c), `reflect` mirrors at the border (b a|a b c), `constant` is black."""
     one_of("fill", fill, FILLS)
     height, width = images_BCHW.shape[-2:]
     rows_BH, rows_valid_BH = _source(height, down_B, fill)
@@ -46,7 +39,7 @@ def _source(length: int, by_B: Tensor, fill: Fill) -> tuple[Tensor, Tensor]:
 
 
 class Shift(Augmentation):
-    """Translates an image by whole pixels in both directions, which is the same as padding and a random crop."""
+    """Translates an image by integer numbers of pixels, which is the same as padding and a random crop."""
 
     num_uniforms = 2
 

@@ -27,11 +27,8 @@ def check_md5(path: Path, md5: str, advice: str) -> None:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpacks `folder` from a tar file that has a folder of this name, completely or not at all.
-
-    Raises:
-        UserError: if its parent folder cannot be written.
-    """
+    """Unpacks `folder` from a tar file that has a folder of this name, completely or not at all. Raises UserError if it
+    cannot be written."""
     with exclusive(folder) as part:
         if not folder.exists():
             with tarfile.open(archive) as tar:

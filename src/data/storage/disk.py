@@ -14,15 +14,7 @@ from src.data.storage.progress import info
 from src.errors import UserError
 
 # Errors of the disk or the folder, as opposed to those of the network.
-DISK_ERRNOS = {
-    errno.EACCES,
-    errno.EDQUOT,
-    errno.EEXIST,
-    errno.ENOSPC,
-    errno.ENOTDIR,
-    errno.EPERM,
-    errno.EROFS,
-}
+DISK_ERRNOS = {errno.EACCES, errno.EDQUOT, errno.EEXIST, errno.ENOSPC, errno.ENOTDIR, errno.EPERM, errno.EROFS}
 
 
 def check_free_space(folder: Path, num_bytes: int, purpose: str) -> None:
@@ -39,8 +31,7 @@ def exclusive(target: Path) -> Iterator[Path]:
     """Lets one process at a time create `target`; the others wait, on all machines that share the file system.
 
     Yields:
-        A path in the folder of `target`, to write to and then rename. It does not exist yet, and whatever is left
-        there is deleted at the end.
+        A path next to `target`, to write to and then rename. What is left there at the end is deleted.
 
     Raises:
         UserError: if the folder cannot be written.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from time import monotonic
 
 import fsspec
 from fsspec.callbacks import Callback
@@ -16,6 +16,9 @@ from src.data.storage.disk import DISK_ERRNOS, check_free_space, exclusive
 from src.data.storage.progress import info, progress
 from src.errors import UserError
 
+MIN_RATE = 200e3  # bytes/s; a slower mirror is left for the next one, and used if all others fail
+TIMEOUT = 20.0  # seconds without data after which a mirror has failed, and after which its rate is checked
+
 
 class MirrorError(Exception):
     """Why a mirror does not serve a file."""
@@ -25,17 +28,7 @@ class SlowMirror(MirrorError):
     """A mirror sends less than the minimum rate."""
 
 
-def download(
-    urls: Sequence[str],
-    target: Path,
-    md5: str,
-    num_bytes: int,
-    *,
-    advice: str = "",
-    min_rate: float = 200e3,
-    timeout: float = 20.0,
-    clock: Callable[[], float] = time.monotonic,
-) -> None:
+def download(urls: Sequence[str], target: Path, md5: str, num_bytes: int, advice: str = "") -> None:
     """Downloads a file, once per file system. Only a file with the right checksum gets the name `target`.
 
     Args:
@@ -44,9 +37,6 @@ def download(
         md5: checksum of the file.
         num_bytes: size of the file.
         advice: end of the error message if every mirror fails.
-        min_rate: bytes/s. A slower mirror is left for the next one, and used if all others fail.
-        timeout: seconds without data after which a mirror has failed, and after which its rate is checked.
-        clock: returns seconds.
 
     Raises:
         UserError: if every mirror fails, `target` has another checksum, or its folder cannot be written.
@@ -57,23 +47,23 @@ def download(
         if target.exists():  # another process has downloaded it
             return
         check_free_space(target.parent, num_bytes, "the download")
-        mirrors = deque((url, min_rate) for url in urls)
+        mirrors = deque((url, MIN_RATE) for url in urls)
         errors: dict[str, str] = {}
         with progress(target.name, num_bytes, DownloadColumn(), TransferSpeedColumn(), line=_megabytes) as report:
 
             def monitor(_: int | None, value: int) -> None:
                 report(value)
-                seconds = clock() - start
+                seconds = monotonic() - start
                 if value > num_bytes:
                     raise MirrorError(f"sends more than {num_bytes:,} bytes")
-                if seconds > timeout and 0 < value < min(num_bytes, rate * seconds):
+                if seconds > TIMEOUT and 0 < value < min(num_bytes, rate * seconds):
                     raise SlowMirror(f"sends {value / seconds / 1000:.1f} kB/s")
 
             while mirrors:
-                (url, rate), start = mirrors.popleft(), clock()
+                (url, rate), start = mirrors.popleft(), monotonic()
                 info(f"downloading {target.name} from {url}")
                 try:
-                    _get(url, part, timeout, Callback(hooks={"monitor": monitor}))
+                    _get(url, part, Callback(hooks={"monitor": monitor}))
                     if (actual := md5sum(part)) == md5:
                         part.rename(target)
                         return
@@ -87,11 +77,11 @@ def download(
     raise UserError(f"{target} does not exist, and no mirror serves it:{failures}\n{advice}".strip())
 
 
-def _get(url: str, part: Path, timeout: float, callback: Callback) -> None:
+def _get(url: str, part: Path, callback: Callback) -> None:
     import aiohttp  # takes 0.1 s, which only a download needs
 
     client_kwargs = {
-        "timeout": aiohttp.ClientTimeout(total=None, sock_connect=timeout, sock_read=timeout),
+        "timeout": aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT, sock_read=TIMEOUT),
         "auto_decompress": False,  # some servers declare a tar.gz as a compressed tar
         "trust_env": True,  # proxies
     }
@@ -101,7 +91,7 @@ def _get(url: str, part: Path, timeout: float, callback: Callback) -> None:
     except FileNotFoundError as error:
         raise MirrorError("404 Not Found") from error
     except TimeoutError as error:
-        raise MirrorError(f"sends nothing for {timeout:g} s") from error
+        raise MirrorError(f"sends nothing for {TIMEOUT:g} s") from error
     except (aiohttp.ClientError, OSError) as error:
         if isinstance(error, OSError) and not isinstance(error, aiohttp.ClientError) and error.errno in DISK_ERRNOS:
             raise

@@ -44,15 +44,8 @@ _KEYS, _FILES = "keys.npy", "files.csv"
 class FolderCache:
     """Finds, creates and updates the cache of some files.
 
-    Its meta.json has the fingerprint of the files, the counts of the subsets, mean and std of the training images,
-    and the reason for each file that cannot be decoded (`bad`).
-
-    Attributes:
-        root: the folder that the paths are relative to.
-        files: in the order of the samples.
-        size: S.
-        resize: see `decode`.
-        cache_dir: the folder that holds the caches of all datasets.
+    Its meta.json has the fingerprint of the files, the counts of the subsets, mean and std of the training images, and
+    the reason for each file that cannot be decoded (`bad`).
     """
 
     root: Path
@@ -63,24 +56,16 @@ class FolderCache:
 
     @property
     def num_bytes(self) -> int:
-        """Size of the decoded images."""
         return len(self.files.paths) * self.size**2 * CHANNELS
 
     def find(self) -> ImageCache | None:
-        """The cache of exactly these files; None if it does not exist, or a file can be decoded only now, such as
-        after a permission was granted."""
+        """The cache of exactly these files, if it exists and its bad files still cannot be decoded."""
         cache = image_cache.load(self._folder())
-        if cache and all(isinstance(self._decode(path), str) for path in cache.meta["bad"]):
-            return cache
-        return None
+        return cache if cache and all(isinstance(self._decode(path), str) for path in cache.meta["bad"]) else None
 
     def open(self) -> ImageCache:
         """The cache of these files. One process creates it, the others wait. Images that have not changed are copied
-        from an older cache of the same folder, which is then deleted.
-
-        Raises:
-            UserError: if there is not enough free space, or `cache_dir` cannot be written.
-        """
+        from an older cache of the same folder, which is then deleted."""
         if cache := self.find():  # without the lock: cache_dir may be read-only
             return cache
         folder = self._folder()

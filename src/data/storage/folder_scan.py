@@ -23,13 +23,7 @@ _NOT_IMAGES = {"Thumbs.db", "desktop.ini"}  # written by file browsers
 
 
 class Layout(NamedTuple):
-    """The folders of a dataset.
-
-    Attributes:
-        folders: of each subset, the folder that holds one folder per class. Only `train`, the root itself, if the
-            root is not divided into subsets.
-        classes: sorted by name; a label is the position in it.
-    """
+    """The folder of each subset (only `train`, the root itself, if it is not divided), and the sorted class names."""
 
     folders: dict[str, Path]
     classes: tuple[str, ...]
@@ -79,15 +73,11 @@ def read_layout(root: Path) -> Layout:
         )
     for subset, folder in folders.items():
         here = _folders(folder)
-        if unknown := sorted(set(here) - set(classes)):
+        if tuple(here) != tuple(classes):
+            missing, unknown = (sorted(set(a) - set(b)) for a, b in ((classes, here), (here, classes)))
             raise UserError(
-                f"{folder} has {_join(unknown)}, which {folders['train']} does not have. Add these classes to the "
-                "training images, or rename or remove them"
-            )
-        if missing := sorted(set(classes) - set(here)):
-            raise UserError(
-                f"{folder} lacks {_join(missing)}, which {folders['train']} has. If {subset} has no such images, "
-                "create an empty folder"
+                f"{folder} must have the same classes as {folders['train']}; missing: {_join(missing) or 'none'}, "
+                f"unknown: {_join(unknown) or 'none'}. If {subset} has no images of a class, make an empty folder"
             )
     return Layout(folders, tuple(classes))
 
@@ -95,11 +85,8 @@ def read_layout(root: Path) -> Layout:
 def list_files(root: Path, layout: Layout, test_fraction: float) -> Listing:
     """Lists all files except hidden ones, at any depth below a class.
 
-    Args:
-        root: what the paths are relative to.
-        layout: of this root.
-        test_fraction: fraction that becomes the test set if the root is not divided into subsets. Whether a file
-            belongs to it depends on its path alone, so added or removed files do not move others.
+    If the root is not divided into subsets, `test_fraction` of the files becomes the test set. Whether a file belongs
+    to it depends on its path alone, so added or removed files do not move others.
 
     Raises:
         UserError: if a folder cannot be read, or a class has no training file.
@@ -130,7 +117,7 @@ def list_files(root: Path, layout: Layout, test_fraction: float) -> Listing:
 
 
 def _files(folder: str, relative: str) -> Iterator[tuple[str, int, int]]:
-    """Path, size and modification time of each file, sorted by name."""
+    """Path, size and modification time of each file."""
     for entry in _entries(folder):
         path = f"{relative}/{entry.name}"
         if entry.is_dir():

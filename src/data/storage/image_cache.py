@@ -16,9 +16,8 @@ import json
 import os
 import shutil
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -33,15 +32,8 @@ VERIFIED_BYTES = 1 << 28
 PIXELS, LABELS, META = "pixels.u8", "labels.npy", "meta.json"
 
 
-@dataclass(frozen=True)
-class ImageCache:
-    """An open cache.
-
-    Attributes:
-        folder: where it is stored.
-        images: mapped into memory; writing to them does not change the file.
-        meta: the content of meta.json.
-    """
+class ImageCache(NamedTuple):
+    """An open cache; `meta` is the content of meta.json. Writing to the images does not change the file."""
 
     folder: Path
     images: ImageSet
@@ -60,23 +52,16 @@ def load(folder: Path, **expected: Any) -> ImageCache | None:
         if shape.numel():
             # Not shared, since the file may be read-only.
             pixels = torch.from_file(str(folder / PIXELS), shared=False, size=shape.numel(), dtype=torch.uint8)
-        digest = meta["sha256"]
+        images = ImageSet(pixels.view(shape), labels_N)
+        if len(pixels) <= VERIFIED_BYTES and meta["sha256"] != images.sha256():
+            return None
     except (OSError, EOFError, ValueError, KeyError, RuntimeError):
         return None
-    if len(pixels) <= VERIFIED_BYTES and digest != _sha256(pixels, labels_N):
-        return None
-    cache = ImageCache(folder, ImageSet(pixels.view(shape), labels_N), meta)
-    return cache if all(meta.get(key) == value for key, value in expected.items()) else None
+    return ImageCache(folder, images, meta) if all(meta.get(key) == expected[key] for key in expected) else None
 
 
 def write(folder: Path, blocks: Iterable[ImageSet], meta: dict[str, Any]) -> None:
-    """Writes a cache.
-
-    Args:
-        folder: is made here.
-        blocks: the images, a part of them at a time.
-        meta: what else meta.json holds. It is saved after the last block.
-    """
+    """Writes a cache, one block of images at a time. `meta`, for meta.json, is read after the last block."""
     folder.mkdir()
     digest = hashlib.sha256()
     labels: list[Tensor] = []
@@ -99,20 +84,10 @@ def write(folder: Path, blocks: Iterable[ImageSet], meta: dict[str, Any]) -> Non
 
 
 def save(folder: Path, images: ImageSet, **meta: Any) -> None:
-    """Writes a cache of images that are in memory, or replaces it, one process at a time.
-
-    Raises:
-        UserError: if the parent folder cannot be written.
-    """
+    """Writes a cache of images that are in memory, or replaces it, one process at a time. Raises UserError if it
+    cannot be written."""
     with exclusive(folder) as part:
         if not load(folder, **meta):  # otherwise another process has written it
             write(part, [images], meta)
             shutil.rmtree(folder, ignore_errors=True)  # a process that has it open keeps it
             part.rename(folder)
-
-
-def _sha256(*tensors: Tensor) -> str:
-    digest = hashlib.sha256()
-    for tensor in tensors:
-        digest.update(tensor.numpy().data)
-    return digest.hexdigest()

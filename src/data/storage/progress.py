@@ -19,14 +19,8 @@ def info(line: str) -> None:
 def progress(
     name: str, total: int, *columns: ProgressColumn, line: Callable[[int, int], str]
 ) -> Iterator[Callable[[int], None]]:
-    """Yields a function to call with the amount done: a bar on a terminal, a line every 10 % in a log file.
-
-    Args:
-        name: what is in progress.
-        total: the amount to do.
-        columns: of the bar, in addition to rich's default ones.
-        line: formats the amount done and the total for a log file.
-    """
+    """Yields a function to call with the amount done. Shows a bar with additional `columns` on a terminal, and prints a
+    line every 10 % to a log file, in which `line` formats the amount done and the total."""
     console = Console(stderr=True)
     if console.is_terminal:
         with Progress(*Progress.get_default_columns(), *columns, console=console) as bar:

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from src.data.storage import download as module
 from src.data.storage.download import download
 from src.errors import UserError
 
@@ -97,16 +97,17 @@ class Server(ThreadingHTTPServer):
     def urls(self, *names: str) -> list[str]:
         return [f"http://127.0.0.1:{self.server_port}/{name}" for name in names]
 
-    def download(self, target: Path, *names: str, **kwargs: Any) -> None:
-        download(self.urls(*names), target, MD5, kwargs.pop("num_bytes", SIZE), clock=lambda: self.seconds, **kwargs)
+    def download(self, target: Path, *names: str, num_bytes: int = SIZE) -> None:
+        download(self.urls(*names), target, MD5, num_bytes)
 
     def handle_error(self, request: object, client_address: object) -> None:
         pass  # a client that closes its connection early
 
 
 @pytest.fixture
-def server() -> Iterator[Server]:
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     with Server() as server:
+        monkeypatch.setattr(module, "monotonic", lambda: server.seconds)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         yield server
@@ -175,9 +176,15 @@ def test_content_is_not_decompressed(server: Server, target: Path) -> None:
     ],
 )
 def test_failing_mirror_is_reported_and_the_next_one_used(
-    name: str, reason: str, server: Server, target: Path, capsys: pytest.CaptureFixture[str]
+    name: str,
+    reason: str,
+    server: Server,
+    target: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    server.download(target, name, "good", timeout=0.1)
+    monkeypatch.setattr(module, "TIMEOUT", 0.1)
+    server.download(target, name, "good")
     assert_complete(target)
     assert server.requests == [name, "good"]
     assert reason in capsys.readouterr().err
@@ -198,8 +205,11 @@ def test_error_names_each_mirror_and_leaves_nothing(server: Server, target: Path
 
 
 @pytest.mark.parametrize(("min_rate", "requests"), [(0.99, ["slow"]), (1.01, ["slow", "good"])])
-def test_minimum_rate(min_rate: float, requests: list[str], server: Server, target: Path) -> None:
-    server.download(target, "slow", "good", min_rate=min_rate)
+def test_minimum_rate(
+    min_rate: float, requests: list[str], server: Server, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MIN_RATE", min_rate)
+    server.download(target, "slow", "good")
     assert_complete(target)
     assert server.requests == requests
 

@@ -111,8 +111,15 @@ def test_other_layouts_are_rejected(tmp_path: Path) -> None:
 
 def test_subsets_with_different_classes_are_rejected(tmp_path: Path) -> None:
     two = ("train/a/1", "train/b/1")
-    assert_rejected(make(tmp_path / "1", *two, "val/a/1"), "1/val lacks b", "create an empty folder")
-    assert_rejected(make(tmp_path / "2", *two, "test/a/1", "test/b/1", "test/c/1"), "2/test has c", "remove them")
+    assert_rejected(
+        make(tmp_path / "1", *two, "val/a/1"),
+        "1/val must have the same classes",
+        "missing: b, unknown: none",
+        "make an empty folder",
+    )
+    assert_rejected(
+        make(tmp_path / "2", *two, "test/a/1", "test/b/1", "test/c/1"), "2/test must have", "missing: none, unknown: c"
+    )
     assert_rejected(make(tmp_path / "3", *two, "extra/a/1"), "also extra")
     assert_rejected(make(tmp_path / "4", *two, "val/a/1", "valid/a/1"), "more than one folder for validation")
 
