@@ -69,7 +69,6 @@ _CLASS_PATHS_1 = {
     "src.augment.": "src.data.augment.",
     "src.callbacks.checkpoints.Checkpoints": "src.runtime.run_checkpoints.RunCheckpoints",
     "src.callbacks.confusion.": "src.callbacks.",
-    "src.callbacks.pictures.TrainingPictures": "src.callbacks.AugmentationPreview",
     "src.callbacks.predictions.Predictions": "src.callbacks.PredictionWriter",
     "src.data.folder.": "src.data.",
     "src.nets.": "src.models.",

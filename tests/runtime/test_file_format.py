@@ -23,7 +23,7 @@ FORMAT_1: dict[str, Any] = {
         "checkpoint_every_n_minutes": None,
         "callbacks": [
             {"class_path": "src.callbacks.ema.EMA"},
-            {"class_path": "src.callbacks.pictures.TrainingPictures"},
+            {"class_path": "src.callbacks.predictions.Predictions"},
         ],
     },
     "model": {
@@ -45,7 +45,7 @@ def test_a_configuration_of_format_1_gets_the_new_class_paths_and_arguments() ->
     assert config["trainer"] == {
         "callbacks": [
             {"class_path": "src.callbacks.ema.EMA"},
-            {"class_path": "src.callbacks.AugmentationPreview"},
+            {"class_path": "src.callbacks.PredictionWriter"},
         ],
         "default_callbacks": {
             "checkpoints": {
