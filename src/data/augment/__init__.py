@@ -1,4 +1,4 @@
-"""Augmentation of whole batches on their device: one family of operations per file."""
+"""Augmentations of batches, on their device."""
 
 from src.data.augment.augmentation import Augmentation
 from src.data.augment.cutout import Cutout

@@ -33,7 +33,7 @@ def affine(images_BCHW: Tensor, matrix_B33: Tensor, fill: Fill = "nearest", valu
     # grid_sample takes (x, y) from -1 to 1 between the image's borders; the matrix takes (row, column) in pixels.
     half_21 = matrix_B33.new_tensor([[width / 2], [height / 2]])
     by_row_B211, by_column_B211, offset_B211 = (matrix_B33[:, :2].flip(1) / half_21)[..., None, None].unbind(2)
-    # With F.affine_grid, which multiplies matrices of width three, the whole function took four times as long.
+    # With F.affine_grid, which multiplies matrices of width three, this function took four times as long.
     grid_B2HW = by_row_B211 * rows_H1 + (by_column_B211 * columns_W + offset_B211)
     grid_BHW2 = grid_B2HW.permute(0, 2, 3, 1)
     padding_mode = _PADDING_MODES[fill]

@@ -16,7 +16,7 @@ FILLS: tuple[Fill, ...] = get_args(Fill)
 
 
 class Augmentation(ABC):
-    """One augmentation of a whole batch.
+    """An augmentation of a batch.
 
     It generates no random numbers itself: they are an argument, uniform in [0, 1), one row per image. So the
     augmentation of an image depends on its row alone, and not on its batch.
