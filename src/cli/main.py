@@ -11,7 +11,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from src.cli.command_line import CLI
-from src.cli.doctor_cli import examine
+from src.cli.doctor.command import examine
 from src.data.storage.disk import DISK_ERRNOS
 from src.errors import RankLost, UserError
 from src.runtime import cpu, lightning_workarounds

@@ -10,7 +10,7 @@ from importlib import metadata
 import pytest
 
 from src.cli.command_line import CLI
-from src.cli.doctor_cli import Examination
+from src.cli.doctor.command import DoctorCLI
 from src.cli.overview import SUBCOMMANDS, answer
 from src.cli.parser import Parser
 from tests.conftest import ROOT
@@ -34,7 +34,7 @@ def test_it_names_the_subcommands_as_the_parsers_have_them(monkeypatch: pytest.M
     of_lightning = {name: does for name, does in SUBCOMMANDS.items() if name != "doctor"}
     listed = help_of(monkeypatch, CLI, []).partition("Available subcommands: (required) ")[2]
     assert listed == " ".join(f"{name} {does}" for name, does in of_lightning.items())
-    assert SUBCOMMANDS["doctor"] in help_of(monkeypatch, Examination, ["doctor"])
+    assert SUBCOMMANDS["doctor"] in help_of(monkeypatch, DoctorCLI, ["doctor"])
 
 
 def test_help_goes_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:

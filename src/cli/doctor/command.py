@@ -1,0 +1,150 @@
+"""`python -m src doctor`: reports what would keep a training from starting or finishing, without training."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.accelerators import CPUAccelerator
+from lightning.pytorch.cli import LightningArgumentParser
+
+from src.callbacks.ema import EMA
+from src.cli.command_line import CLI, check_duration
+from src.cli.doctor import machine, scheduler, training
+from src.cli.doctor.finding import Finding, Note, check, report
+from src.errors import UserError
+from src.runtime import file_format, run_directory
+from src.runtime.checkpoint_file import check_same_network, read
+from src.runtime.manifest import hardware
+from src.runtime.precision import on_gpu
+from src.runtime.resume import check_resumable, latest_checkpoint
+from src.runtime.trainer import Trainer
+
+PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
+
+
+class DoctorCLI(CLI):
+    """Builds what `fit` builds, the trainer last, since its constructor may raise what is to be reported. It has no
+    subcommands, which are methods of a trainer."""
+
+    def __init__(self, args: list[str]) -> None:
+        super().__init__(args, run=False, prog="python -m src doctor", about="Checks a machine and a configuration.")
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Adds the arguments of `fit`, and `--run` of `test`."""
+        super().add_arguments_to_parser(parser)
+        parser.add_method_arguments(Trainer, "fit", skip=set(self.subcommands()["fit"]))
+        parser.add_argument("--run", type=str | None, help="the run whose weights to check, as of `test`.")
+
+    def before_instantiate_classes(self) -> None:
+        self._settle(self.config)
+
+    def instantiate_trainer(self, **kwargs: Any) -> Any:
+        """Returns None; `_build_trainer` builds it."""
+
+    def findings(self) -> Iterator[Finding]:
+        assert self.run_directory is not None
+        config, directory, model, data = self.config, self.run_directory, self.model, self.datamodule
+        existing = bool(config.resume or config.run)
+        yield check("configuration", self._check_configuration)
+        if existing:
+            for line in run_directory.diff(file_format.read_config(directory / run_directory.CONFIG), self.experiment):
+                yield Finding("note", "configuration", f"differs from the saved one: {line}")
+        yield check("trainer", self._build_trainer)
+        devices, nodes = config.trainer.devices, config.trainer.num_nodes
+        per_node = self.trainer.num_devices if self.trainer else int(devices) if str(devices).isdigit() else None
+        yield check("processes", scheduler.processes, os.environ, per_node, nodes)
+        per_node = max(1, per_node or 1)
+        if self.trainer:
+            yield check("precision", machine.precision, config.trainer.precision, config.trainer.accelerator)
+            threads = (per_node, torch.get_num_threads(), hardware()["cores"], not on_gpu(config.trainer.accelerator))
+            yield check("threads", machine.threads, os.environ, *threads)
+        callbacks = self.config_init["trainer"]["callbacks"]
+        averaged = any(isinstance(own, EMA) for own in (callbacks if isinstance(callbacks, list) else [callbacks]))
+        if existing or config.ckpt_path or config.model.init_from:
+            yield check("checkpoint", self._check_checkpoint, averaged)
+        yield (found := check("data", training.dataset, data))
+        if missing := found.level == "note" and data.pending_preparation():
+            yield check("folder", machine.writable, missing.folder, "data.data_dir")
+            yield check("disk", machine.disk, missing.folder, missing.bytes, "the dataset")
+        if found.level == "ok":
+            yield check("memory", machine.memory, training.dataset_bytes(data), per_node, machine.available_memory())
+            yield check("batches", training.batches, data, per_node * nodes)
+            yield check("network", training.network, model, data)
+        if (directory / run_directory.CONFIG).exists() and not existing:
+            yield Finding("FAIL", "folder", f"{directory} already holds a run; resume it with --resume {directory}")
+        else:
+            yield check("folder", machine.writable, directory, "trainer.default_root_dir")
+        yield (found := check("optimizer", training.optimizer, model))
+        if found.level == "ok":
+            yield check("disk", training.checkpoint_disk, model, directory, averaged)
+
+    def _check_configuration(self) -> str:
+        if not self.config.run:
+            check_duration(self.config.trainer)
+        return f"{type(self.model.net).__name__} and {type(self.datamodule).__name__} can be built"
+
+    def _build_trainer(self) -> str:
+        logging.disable(logging.INFO)  # the findings report what Lightning logs
+        try:
+            self.trainer = super().instantiate_trainer()
+        finally:
+            logging.disable(logging.NOTSET)
+        accelerator = type(self.trainer.accelerator)
+        available = "" if accelerator is CPUAccelerator else f" of {accelerator.auto_device_count()}"
+        name = accelerator.__name__.removesuffix("Accelerator")
+        return f"{self.trainer.num_devices}{available} x {name} per node, {self.trainer.num_nodes} node(s)"
+
+    def _check_checkpoint(self, averaged: bool) -> str:
+        """Whether the checkpoint is there, intact, and of this network, and whether training can resume from it."""
+        config, directory, notes = self.config, self.run_directory, []
+        assert directory is not None
+        if config.resume:
+            path, saved, notes = latest_checkpoint(directory, rename_damaged=False)
+        else:
+            if config.run:
+                best = f"{config.trainer.test_checkpoint}.ckpt"
+                path = run_directory.find_checkpoint(directory, best, run_directory.LAST, run_directory.PREVIOUS)
+            else:
+                path = Path(config.ckpt_path or run_directory.find_weights(config.model.init_from))
+            saved = read(path)
+        if config.run or not (config.resume or config.ckpt_path):
+            check_same_network(self.model.state_dict(), saved["state_dict"], str(path))
+            return f"{path} is intact and of this network"
+        check_resumable(self.model, saved, str(path), averaged=averaged)
+        # An epoch counts as processed at its end.
+        epochs = saved["loops"]["fit_loop"]["epoch_progress"]["current"]["processed"]
+        text = (
+            f"{path} is intact, of this network and optimizer, after {epochs} epochs and {saved['global_step']} steps"
+        )
+        if 0 <= (config.trainer.max_epochs or -1) <= epochs:
+            notes = [*notes, f"trainer.max_epochs {config.trainer.max_epochs} is reached"]
+        return Note("; ".join([*notes, text])) if notes else text
+
+
+def examine(arguments: list[str]) -> int:
+    """Checks the machine, and the configuration if there is one; returns the exit code."""
+    if any(os.environ.get(name, "0") != "0" for name in ("LOCAL_RANK", "SLURM_LOCALID")):
+        return 0  # the first process of each node reports
+    return report(_findings(arguments))
+
+
+def _findings(arguments: list[str]) -> Iterator[Finding]:
+    yield check("packages", machine.packages, tomllib.loads(PYPROJECT.read_text())["project"], machine.installed())
+    yield check("machine", machine.machine)
+    if len(arguments) == 1:
+        yield check("precision", machine.precision, "auto", "auto")
+        yield check("folder", machine.writable, run_directory.LOGS, "trainer.default_root_dir")
+        yield check("processes", scheduler.processes, os.environ)
+        return
+    try:
+        cli = DoctorCLI(arguments)
+    except UserError as error:
+        yield Finding("FAIL", "configuration", str(error))
+    else:
+        yield from cli.findings()

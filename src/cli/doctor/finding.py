@@ -1,0 +1,45 @@
+"""A line of the doctor's report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, NamedTuple
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+from src.errors import UserError
+
+
+class Finding(NamedTuple):
+    """FAIL would stop a training; a note would not."""
+
+    level: Literal["ok", "note", "FAIL"]
+    subject: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.level:<4}  {self.subject}: {' '.join(self.text.split())}"
+
+
+class Note(str):
+    """The text of a note."""
+
+
+def check(subject: str, function: Callable[..., str], *args: Any) -> Finding:
+    """Calls a function that returns a text or a `Note`, and raises what is FAIL."""
+    try:
+        text = function(*args)
+    except (UserError, MisconfigurationException) as error:
+        return Finding("FAIL", subject, str(error))
+    except (OSError, ValueError, TypeError, RuntimeError, KeyError, ImportError) as error:
+        return Finding("FAIL", subject, f"{error} ({type(error).__name__})")
+    return Finding("note" if isinstance(text, Note) else "ok", subject, text)
+
+
+def report(findings: Iterable[Finding]) -> int:
+    """Prints each finding as soon as it is made; returns the exit code."""
+    failed = False
+    for finding in findings:
+        print(finding, flush=True)
+        failed |= finding.level == "FAIL"
+    return int(failed)

@@ -1,0 +1,84 @@
+"""Checks of a configuration: dataset, batches, network, optimizer and checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_utilities.core.apply_func import apply_to_collection
+
+from src.classifier import Classifier
+from src.cli.doctor import machine
+from src.cli.doctor.finding import Note
+from src.data import ImageDataModule
+from src.data.index_loader import IndexLoader
+from src.errors import UserError
+from src.runtime import run_directory
+from src.runtime.preflight import check_network
+
+
+def dataset(data: ImageDataModule) -> str:
+    """Whether the dataset is there and intact; writes nothing."""
+    name = type(data).__name__
+    data.cache_writable = False
+    if missing := data.pending_preparation():
+        return Note(f"{name} is not there yet; fit will first {missing.work}")
+    data.setup("fit")
+    train = data.image_set("train").images_NHWC
+    test = f" + {len(data.image_set('test').images_NHWC):,}" if data.has_test else ""
+    place = f" in {folder}" if (folder := getattr(data, "data_dir", None)) else ""
+    shape = " x ".join(map(str, train.shape[1:]))
+    return f"{name}{place}: {len(train):,}{test} images of {shape}, {data.num_classes} classes, intact"
+
+
+def dataset_bytes(data: ImageDataModule) -> int:
+    """Bytes of the decoded images and labels."""
+    return _bytes([data.image_set(subset) for subset in (("train", "test") if data.has_test else ("train",))])
+
+
+def batches(data: ImageDataModule, world_size: int) -> str:
+    steps = len(IndexLoader(data.train_indices, data.batch_size, world_size=world_size, drop_last=data.drop_last))
+    text = f"{len(data.train_indices):,} training images in batches of {data.batch_size}: {steps} steps per epoch"
+    if not steps:
+        raise UserError(f"{text}; lower data.batch_size, or set data.drop_last to false")
+    return f"{text}, {data.batch_size // world_size} images per process"
+
+
+def network(model: Classifier, data: ImageDataModule) -> str:
+    """Whether the network takes the images and returns one logit per class."""
+    height, width, channels = data.image_set("train").images_NHWC.shape[1:]
+    example_1CHW = torch.zeros(1, channels, height, width)
+    check_network(model.net, example_1CHW, data.num_classes)
+    parameters = sum(parameter.numel() for parameter in model.net.parameters())
+    shapes = f"{tuple(example_1CHW.shape)} to (1, {data.num_classes})"
+    return f"{type(model.net).__name__}, {parameters:,} parameters: {shapes}"
+
+
+def optimizer(model: Classifier) -> str:
+    return f"{machine.size(optimizer_bytes(model))} of state"
+
+
+def optimizer_bytes(model: Classifier) -> int:
+    """Bytes of the optimizer's state after a step, which may change the weights."""
+    configured = model.configure_optimizers()
+    optimizer = configured["optimizer"] if isinstance(configured, dict) else configured
+    for parameter in model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimizer.step(lambda: torch.zeros(()))
+    return _bytes(optimizer.state_dict())
+
+
+def checkpoint_disk(model: Classifier, directory: Path, averaged: bool) -> str:
+    """Whether best.ckpt, last.ckpt, previous.ckpt and a fourth that is being written fit on the disk; a checkpoint of
+    averaged weights holds both."""
+    missing = 4 - len(list((directory / run_directory.CHECKPOINTS).glob("*.ckpt")))
+    needed = missing * (_bytes(model.state_dict()) * (2 if averaged else 1) + optimizer_bytes(model))
+    return machine.disk(directory, needed, f"{missing} checkpoints")
+
+
+def _bytes(content: Any) -> int:
+    """Of all tensors."""
+    sizes: list[int] = []
+    apply_to_collection(content, torch.Tensor, lambda tensor: sizes.append(tensor.nbytes))
+    return sum(sizes)
