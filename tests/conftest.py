@@ -1,4 +1,4 @@
-"""What tests share: the command line in this process, and the real CIFAR-10 where there is one."""
+"""Fixtures of all tests: the command line in this process, and the real CIFAR-10 if it is available."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from src.cli.main import main
 
 ROOT = Path(__file__).parent.parent
 
-# Two processes of pytest share two cores; more threads each would only wait for each other.
+# `make test` runs two pytest processes; with one thread each they do not compete for two cores.
 torch.set_num_threads(1)
 
-# A fit of a second: 120 drawn figures of 12 pixels, 100 of them for training in five steps an epoch.
+# A fit that takes a second: 120 synthetic shapes of 12 x 12 pixels, 96 for training in four steps per epoch.
 TINY = [
     *("--data=Shapes", "--data.train_size=120", "--data.test_size=40", "--data.image_size=12"),
     *("--data.val_fraction=0.2", "--data.batch_size=24", "--data.split=stratified"),
@@ -46,15 +46,15 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 @pytest.fixture
 def fails(cli: Callable[..., None], capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., str]:
-    """Runs the command line, which has to end with code 2 and one paragraph and to leave nothing behind; gives
-    the paragraph."""
+    """Runs the command line, which must exit with code 2 and one paragraph and write no file; returns the
+    paragraph."""
 
     def run(*arguments: str) -> str:
         before = sorted(tmp_path.rglob("*"))
-        with pytest.raises(SystemExit) as stop:
+        with pytest.raises(SystemExit) as raised:
             cli(*arguments)
         text = capsys.readouterr().err
-        assert stop.value.code == 2
+        assert raised.value.code == 2
         assert text.count("error: ") == 1
         assert "Traceback" not in text
         assert sorted(tmp_path.rglob("*")) == before
@@ -70,5 +70,5 @@ def cifar10_dir() -> Path:
     if folder:
         return Path(folder).resolve()
     if os.environ.get("REQUIRE_CIFAR10"):
-        pytest.fail("CIFAR10_DIR is not set, and REQUIRE_CIFAR10 does not accept a skip")
-    pytest.skip("set CIFAR10_DIR to a folder that holds cifar-10-batches-py to run this")
+        pytest.fail("CIFAR10_DIR is not set, and REQUIRE_CIFAR10 does not allow a skip")
+    pytest.skip("set CIFAR10_DIR to a folder that contains cifar-10-batches-py to run this test")

@@ -1,4 +1,4 @@
-"""Fits in processes of their own."""
+"""Fits in separate processes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:
-    """A fit, of which all output comes in one pipe."""
+    """Starts a fit with stdout and stderr in one pipe."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
         [sys.executable, "-m", "src", "fit", *arguments],
@@ -19,23 +19,23 @@ def start(*arguments: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        start_new_session=True,  # so that a kill can reach the processes of all ranks
+        start_new_session=True,  # so that os.killpg reaches the processes of all ranks
     )
 
 
 def wait_for_first_epoch(process: subprocess.Popen[str]) -> None:
-    """Reads the output so far."""
+    """Reads the output of a fit up to the line of its first epoch."""
     assert process.stdout
-    seen = []
+    lines = []
     for line in process.stdout:
-        seen.append(line)
+        lines.append(line)
         if line.startswith("epoch "):
             return
-    raise AssertionError("".join(seen)[-3000:])
+    raise AssertionError("".join(lines)[-3000:])
 
 
 def finish(*arguments: str) -> str:
-    """The output of a fit that ends well."""
+    """Runs a fit that must succeed; returns its output."""
     process = start(*arguments)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output[-3000:]

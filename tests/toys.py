@@ -1,9 +1,10 @@
-"""A data set and a network of a few numbers, for tests of what goes on around them."""
+"""A tiny dataset, network, model and trainer for tests."""
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,15 @@ from torch import Tensor, nn
 
 from src.classifier import Classifier
 from src.data import ImageDataModule, ImageSet
+from src.runtime.checkpoint_file import read
 from src.runtime.default_callbacks import DefaultCallbacks
 from src.runtime.run_checkpoints import RunCheckpoints
 from src.runtime.trainer import Trainer
 
 
 class Squares(ImageDataModule):
-    """Pictures of 4 x 4 pixels in three classes: one of the three channels is bright."""
+    """Images of 4 x 4 pixels in three classes, with one bright channel each. By default 24 are for training, in 4
+    batches per epoch, and 6 for validation."""
 
     classes = ("red", "green", "blue")
     mean = (0.3, 0.3, 0.3)
@@ -39,7 +42,7 @@ class Squares(ImageDataModule):
 
 
 class Linear(nn.Module):
-    """One layer, no chance in it."""
+    """One linear layer."""
 
     def __init__(self, num_classes: int = 3, inputs: int = 48) -> None:
         super().__init__()
@@ -47,6 +50,35 @@ class Linear(nn.Module):
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         return self.layer(images_BCHW.flatten(1))
+
+
+class NormalizedLinear(nn.Sequential):
+    """Batch norm before the linear layer."""
+
+    def __init__(self, num_classes: int = 3) -> None:
+        super().__init__(nn.BatchNorm2d(3), Linear(num_classes))
+
+
+class Interrupted(Exception):
+    """Raised by `interrupt`."""
+
+
+def interrupt() -> None:
+    """Ends a run at once, as a kill does."""
+    raise Interrupted
+
+
+class CallAt(Callback):
+    """Calls `action` when Lightning calls `hook` for the nth time, counted from 0."""
+
+    def __init__(self, hook: str, nth: int, action: Callable[[], Any] = interrupt) -> None:
+        calls = iter(range(nth + 1))
+
+        def count(*args: Any, **kwargs: Any) -> None:
+            if next(calls, None) == nth:
+                action()
+
+        setattr(self, hook, count)
 
 
 class SendInTest(Callback):
@@ -60,7 +92,7 @@ class SendInTest(Callback):
 
 
 class LateRank(Callback):
-    """Lets every rank but the first take 0.3 seconds more for each step."""
+    """Delays each step of every rank but the first by 0.3 seconds."""
 
     def on_train_batch_start(
         self, trainer: lightning.Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any
@@ -79,3 +111,28 @@ def trainer(directory: Path, every_n_steps: int | None = None, **kwargs: Any) ->
         kwargs["default_callbacks"] = DefaultCallbacks(checkpoints=RunCheckpoints(every_n_steps=every_n_steps))
     defaults = {"max_epochs": 1, "precision": "32-true", "accelerator": "cpu", "logger": False}
     return Trainer(default_root_dir=str(directory), enable_progress_bar=False, **{**defaults, **kwargs})
+
+
+def fit(
+    directory: Path,
+    model: Classifier | None = None,
+    data: ImageDataModule | None = None,
+    resume: bool = False,
+    test: bool = False,
+    **kwargs: Any,
+) -> Trainer:
+    """Fits, or resumes the fit, in a run directory; `kwargs` are the trainer's."""
+    directory.mkdir(exist_ok=True)
+    (directory / "config.yaml").touch()
+    fitted = trainer(directory, **kwargs)
+    fitted.fit(
+        model or classifier(),
+        datamodule=data or Squares(),
+        resume=str(directory) if resume else None,
+        test_after_fit=test,
+    )
+    return fitted
+
+
+def last_checkpoint(directory: Path) -> dict[str, Any]:
+    return read(directory / "checkpoints" / "last.ckpt")
