@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 from tests.conftest import ROOT
 
@@ -40,3 +42,16 @@ def finish(*arguments: str) -> str:
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output[-3000:]
     return output
+
+
+def process_ids(process: subprocess.Popen[str]) -> list[int]:
+    """Waits for the first epoch of a fit that Lightning launches, and returns the process id of each rank. Needs
+    /proc."""
+    wait_for_first_epoch(process)
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    by_rank = {
+        int(found[1]): int(child)
+        for child in children
+        if (found := re.search(r"LOCAL_RANK=(\d+)", Path(f"/proc/{child}/environ").read_text()))
+    }
+    return [process.pid, *(by_rank[rank] for rank in sorted(by_rank))]

@@ -23,7 +23,7 @@ from src.models.dropout import Dropout
 from src.optim.warmup_decay import WarmupDecay
 from tests.toys import Squares, trainer
 
-EPOCHS, STEPS = 3, 4  # an epoch: 24 pictures in batches of 6
+EPOCHS, STEPS = 3, 4  # per epoch: 24 images in batches of 6
 
 Curves = dict[str, list[tuple[int, float]]]
 

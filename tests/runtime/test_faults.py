@@ -63,8 +63,8 @@ def test_data_that_are_lost_are_missed_when_they_are_next_read(
 
     lose = AfterTheFirstEpoch(lambda: folder.rename(there / "elsewhere"))
     with pytest.raises(
-        UserError, match=rf"is not in {there}, and no address gives it"
-    ):  # after training, which has the pictures in memory
+        UserError, match=rf"{there}/cifar-10-python.tar.gz does not exist, and no mirror serves it"
+    ):  # after training, which has the images in memory
         trainer(run, max_epochs=2, callbacks=lose).fit(model(), datamodule=Data(there))
     whole = read(run / "checkpoints" / "last.ckpt")
     assert whole["epoch"] == 2

@@ -38,9 +38,9 @@ def test_outside_a_repository_there_is_none(tmp_path: Path) -> None:
 
 
 def test_seed_packages_hardware_and_data_are_recorded() -> None:
-    record = manifest.collect(7, {"train": {"pictures": 3}})
+    record = manifest.collect(7, {"train": {"images": 3}})
     assert record["seed"] == 7
-    assert record["data"] == {"train": {"pictures": 3}}
+    assert record["data"] == {"train": {"images": 3}}
     assert set(manifest.PACKAGES) == record["packages"].keys()
     assert record["hardware"]["cores"] >= 1
 
