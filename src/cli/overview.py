@@ -26,7 +26,7 @@ Trains and measures image classifiers.
 subcommands:
 {subcommands}
 
-python -m src fit --config configs/quickstart.yaml   trains on an embedded data set in half a minute
+python -m src fit --config configs/quickstart.yaml   trains on an embedded dataset in half a minute
 python -m src SUBCOMMAND --help                      what can be given to it, on the command line or in a FILE
 python -m src --version                              of this project and of what it stands on
 """

@@ -135,7 +135,7 @@ def test_a_run_that_died_and_was_resumed_is_the_same(
         torch.testing.assert_close(saved[entry], expected[entry], rtol=0, atol=0)
     assert saved["lr_schedulers"] == expected["lr_schedulers"]
     assert saved["global_step"] == expected["global_step"]
-    if kind == "ended by steps":  # here Lightning counts the resumed epoch anew, and draws its last point a step later
+    if kind == "ended by steps":  # here Lightning logs the last step of the resumed epoch one step later
         return
     assert saved["epoch"] == expected["epoch"]
     assert curves == expected_curves
