@@ -109,12 +109,12 @@ def test_lightning_is_told_of_the_metrics_once_an_epoch_and_asks_them_at_its_end
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At each step it would cost as much as all else around a step."""
-    told: list[tuple[int, str]] = []
+    logged: list[tuple[int, str]] = []
     seen: list[tuple[float, float]] = []
     log_dict = Classifier.log_dict
 
     def noted(self: Classifier, metrics: Any, **kwargs: Any) -> None:
-        told.append((self.current_epoch, metrics.prefix))
+        logged.append((self.current_epoch, metrics.prefix))
         log_dict(self, metrics, **kwargs)
 
     class Count(Callback):
@@ -133,7 +133,7 @@ def test_lightning_is_told_of_the_metrics_once_an_epoch_and_asks_them_at_its_end
     monkeypatch.setattr(Classifier, "log_dict", noted)
     data = Squares(batch_size=5, size=31)  # 24 samples for training in 5 steps, 7 for validation in 2
     trainer(tmp_path, max_epochs=2, callbacks=[Count()]).fit(classifier(), datamodule=data, test_after_fit=False)
-    assert told == [(0, "train/"), (0, "val/"), (1, "train/"), (1, "val/")]
+    assert logged == [(0, "train/"), (0, "val/"), (1, "train/"), (1, "val/")]
     assert seen == [(24, 0.0), (24, 0.0)]
 
 

@@ -23,7 +23,7 @@ COMMON = {"accelerator", "devices", "num_nodes", "strategy", "max_epochs", "max_
 _RARE = set(inspect.signature(lightning.Trainer).parameters) - set(inspect.signature(Trainer).parameters) - COMMON
 _PLACES = tuple(f"{module.__name__}." for module in (augment, data, models, optim))
 _KNOWN = re.compile(r", known subclasses: ([^)]*)(?=\)$)")
-_CHOICES = re.compile(r"type: Literal\[[^]]*\], ")  # which stand beside the argument's name
+_CHOICES = re.compile(r"type: Literal\[[^]]*\], ")  # also shown next to the argument's name
 
 EPILOG = """What is given by class path has a help of its own: --data.help src.data.CIFAR10, --model.net.help
 src.models.DeepCNN, --model.optimizer.help torch.optim.AdamW. A key in a FILE is an argument here."""

@@ -15,7 +15,7 @@ def step_plateau_scheduler(trainer: lightning.Trainer) -> None:
 
     Lightning skips it for as long as the loop is marked as restarting, which is until the next epoch. Its public
     setter sets the opposite where trainer.max_steps ends the training.
-    (test_a_plateau_scheduler_misses_the_resumed_epoch)
+    (test_a_plateau_schedule_misses_the_epoch_that_was_resumed)
     """
     trainer.fit_loop._restarting = False
 
@@ -24,7 +24,7 @@ def date_back_epoch(checkpoint: dict[str, Any]) -> None:
     """Marks a checkpoint that was saved at the start of an epoch as saved at the end of the epoch before.
 
     Lightning takes it for one at the end of the new epoch and skips that on resume.
-    (test_a_checkpoint_of_an_epoch_s_start_skips_the_epoch)
+    (test_a_checkpoint_of_an_epochs_start_skips_the_epoch)
     """
     progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]
     for counts in (progress["total"], progress["current"]):
@@ -35,7 +35,7 @@ def date_back_epoch(checkpoint: dict[str, Any]) -> None:
 class ExplicitConfiguration:
     """A mixin of LightningCLI that keeps hyperparameters stored in a checkpoint from overriding the command line.
 
-    There is no public switch. (tests/cli: test_lightning_still_reads_hyperparameters_from_a_checkpoint)
+    There is no public switch. (tests/cli: test_lightning_still_asks_this_project_what_a_checkpoint_says)
     """
 
     def _parse_ckpt_path(self) -> None:

@@ -78,7 +78,7 @@ def test_predictions_are_a_row_a_sample_in_order(cli: Run, tiny: list[str], tmp_
     assert right == json.loads((tmp_path / "logs/a/b/results.json").read_text())["test"]["test/acc"]
 
 
-# Going on
+# Resume
 
 
 def test_a_resumed_run_is_the_uninterrupted_one(cli: Run, tiny: list[str]) -> None:

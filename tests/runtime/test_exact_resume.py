@@ -87,14 +87,14 @@ def outcome(directory: Path) -> tuple[dict[str, Any], Curves]:
     """The last checkpoint and the curves."""
     saved = torch.load(directory / "checkpoints" / "last.ckpt", weights_only=True)
     board = EventAccumulator(str(directory), {"scalars": 0}).Reload()
-    # The test draws its points into a file of its own, and files of one second come in no certain order.
+    # The test logs into a file of its own, and files of the same second are read in any order.
     names = [name for name in board.Tags()["scalars"] if name.startswith(("train/", "val/", "lr-"))]
     return saved, {name: [(point.step, point.value) for point in board.Scalars(name)] for name in names}
 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], tuple[dict[str, Any], Curves]]:
-    """What a run of a kind comes to that nobody disturbs."""
+    """The outcome of the undisturbed run of a kind."""
 
     @functools.cache
     def run(kind: str) -> tuple[dict[str, Any], Curves]:

@@ -1,4 +1,4 @@
-"""What can be taken away from a run in its middle: it ends clearly, with its last good checkpoint, and goes on."""
+"""Faults during a run (disk, data, permissions): one message, the last good checkpoint is kept, and the run resumes."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def test_data_that_are_lost_are_missed_when_they_are_next_read(
         UserError, match=rf"{there}/cifar-10-python.tar.gz does not exist, and no mirror serves it"
     ):  # after training, which has the images in memory
         trainer(run, max_epochs=2, callbacks=lose).fit(model(), datamodule=Data(there))
-    whole = read(run / "checkpoints" / "last.ckpt")
-    assert whole["epoch"] == 2
+    saved = read(run / "checkpoints" / "last.ckpt")
+    assert saved["epoch"] == 2
     shutil.move(there / "elsewhere", folder)
     trainer(run, max_epochs=2).fit(model(), datamodule=Data(there), resume=str(run))
     assert (run / "results.json").is_file()

@@ -1,4 +1,4 @@
-"""What a run goes on from."""
+"""The checkpoint from which a run resumes."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def flip_a_bit(path: Path) -> None:
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(
     damage: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    whole, other = tmp_path / "whole", tmp_path / "other"
-    for directory in (whole, other):
+    undisturbed, other = tmp_path / "whole", tmp_path / "other"
+    for directory in (undisturbed, other):
         directory.mkdir()
         fit(directory)
     folder = other / "checkpoints"
@@ -50,7 +50,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(
     assert "it is renamed to last.ckpt.damaged" in said
     assert "previous.ckpt: epoch 1, step 7" in said
     assert (folder / "last.ckpt.damaged").is_file()
-    again, expected = (read(run / "checkpoints" / "last.ckpt") for run in (other, whole))
+    again, expected = (read(run / "checkpoints" / "last.ckpt") for run in (other, undisturbed))
     torch.testing.assert_close(again["state_dict"], expected["state_dict"], rtol=0, atol=0)
     assert read(folder / "previous.ckpt")["global_step"] == 7
 
@@ -59,8 +59,8 @@ def test_between_two_renames_there_is_the_one_before(tmp_path: Path) -> None:
     fit(tmp_path)
     folder = tmp_path / "checkpoints"
     (folder / "last.ckpt").unlink()
-    path, content, complaints = resume.latest_checkpoint(tmp_path, rename_damaged=True)
-    assert (path.name, content["global_step"], complaints) == ("previous.ckpt", 7, [])
+    path, content, messages = resume.latest_checkpoint(tmp_path, rename_damaged=True)
+    assert (path.name, content["global_step"], messages) == ("previous.ckpt", 7, [])
 
 
 def test_where_both_are_damaged_both_are_named(tmp_path: Path) -> None:

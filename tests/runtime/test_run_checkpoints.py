@@ -15,7 +15,7 @@ from tests.toys import Squares, classifier, trainer
 
 
 class Recorder:
-    """Stands in for a trainer whose validation gives the numbers it is told."""
+    """A trainer whose validation has the given metrics."""
 
     def __init__(self) -> None:
         self.saved: list[tuple[str, int]] = []

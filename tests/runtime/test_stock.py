@@ -1,6 +1,6 @@
 """The faults of stock Lightning that parts of this project are there for.
 
-Where one of these tests fails, Lightning has mended it, and the part that is named can go.
+Where one of these tests fails, Lightning has fixed it, and the part that its docstring names can be removed.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Module(LightningModule):
 
 
 class Die(Callback):
-    """Ends a run after so many steps."""
+    """Interrupts a run after n steps."""
 
     def __init__(self, step: int) -> None:
         self.step = step
@@ -106,7 +106,7 @@ def test_a_run_resumed_in_an_epoch_is_another_run(tmp_path: Path) -> None:
 
 
 def test_a_plateau_schedule_misses_the_epoch_that_was_resumed(tmp_path: Path) -> None:
-    """Classifier.on_train_epoch_end."""
+    """lightning_workarounds.step_plateau_scheduler."""
 
     def rate(module: Module) -> float:
         return module.optimizers(use_pl_optimizer=False).param_groups[0]["lr"]  # pyright: ignore
@@ -119,7 +119,7 @@ def test_a_plateau_schedule_misses_the_epoch_that_was_resumed(tmp_path: Path) ->
 
 
 def test_a_checkpoint_of_an_epochs_start_skips_the_epoch(tmp_path: Path) -> None:
-    """RunCheckpoints.on_save_checkpoint."""
+    """lightning_workarounds.date_back_epoch."""
 
     class AtStart(Callback):
         def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -161,7 +161,7 @@ def test_an_epochs_metrics_are_drawn_after_its_checkpoint(tmp_path: Path) -> Non
 
 
 def test_a_flipped_bit_is_a_changed_weight(tmp_path: Path) -> None:
-    """checkpoint.read."""
+    """checkpoint_file.read."""
     path = tmp_path / "last.ckpt"
     weight = torch.arange(64.0) + 1000
     torch.save({"state_dict": {"weight": weight}}, path)

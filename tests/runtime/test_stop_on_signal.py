@@ -1,4 +1,4 @@
-"""Stopping when asked to: what is left, and how it goes on."""
+"""Stopping on a signal: the checkpoint that is saved, and the resumed run."""
 
 from __future__ import annotations
 
