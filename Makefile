@@ -24,8 +24,8 @@ bench: .venv/installed
 	$(BIN)/python -m benchmarks.steps --short --data_dir $(DATA_DIR)
 	$(BIN)/python -m benchmarks.robustness --short --data_dir $(DATA_DIR)
 	$(BIN)/python -m benchmarks.parts --rounds 3 --data_dir $(DATA_DIR)
-	$(BIN)/python benchmarks/folder.py --images 20000 --epochs 2 --pairs 1
-	$(BIN)/python benchmarks/startup.py --rounds 1 --data_dir $(DATA_DIR)
+	$(BIN)/python -m benchmarks.folder --images 20000 --epochs 2 --pairs 1
+	$(BIN)/python -m benchmarks.startup --rounds 1 --data_dir $(DATA_DIR)
 
 lint: .venv/installed
 	$(BIN)/ruff format --check .

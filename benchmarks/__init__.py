@@ -1,1 +1,1 @@
-"""A script for each claim about speed. See README.md in this folder."""
+"""One script for each claim about speed; see README.md in this folder."""

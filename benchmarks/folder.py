@@ -1,15 +1,14 @@
-"""Images/s and memory of `fit` on a folder of 10,000 images and on a large one, in turns.
+"""Images/s and memory of `fit` on a folder of 10,000 images and on a large one.
 
-    python benchmarks/folder.py [--images 1000000] [--folder DIR]
+    python -m benchmarks.folder [--images 1000000] [--folder DIR]
 
-Makes both folders (PPM, 32 x 32, ten classes) in a temporary folder, deleted at the end: a million take 4 GB for
-the files, 3 GB for the cache, and as many inodes as images. Each turn is a `fit` of the command line in a process
-of its own, the same steps on both, with the simple network, mirroring and all logging. The folders take turns, and
-in the other order each time; the first ten steps of each epoch warm up and are left out. The ratio of each pair is
-taken, then their median. Then once more from the disk alone: caches that are not in the system's memory.
+Writes both folders (PPM, 32x32, ten classes) to a temporary folder, deleted at the end: a million images need 4 GB for
+the files, 3 GB for the cache, and a million inodes. Each turn is a `fit` of the command line with the same steps, the
+simple network, flips and logging. The order of the folders alternates; the first ten steps of each epoch are warmup.
+Printed is the median of the ratios of the pairs. A last pair reads caches that are not in memory.
 
-Memory is that of the process: `anonymous` is what it has to itself, `mapped` are pages of files, foremost of
-the cache, which the system takes back when it needs room. Both at their peak, read 20 times a second.
+`anonymous` is the memory of the process itself, `mapped` are pages of files, mainly of the cache, which the system can
+reclaim. Both are peaks, sampled 20 times per second.
 """
 
 from __future__ import annotations
@@ -17,7 +16,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -31,15 +29,18 @@ from typing import Any
 import numpy as np
 from lightning import Callback, LightningModule, Trainer
 
-ROOT = Path(__file__).parent.parent
+from benchmarks import report
+from benchmarks.turns import ROOT
+from src.data.storage.image_cache import PIXELS
+
 SMALL, BATCH, STEPS, WARM_UP = 10_000, 128, 60, 10
 
 
 class Memory:
-    """The most that this process held since the last look, in MB."""
+    """Peak memory of this process in MB."""
 
     def __init__(self) -> None:
-        self.peak = {"anonymous": 0.0, "mapped": 0.0}
+        self.peaks = {"anonymous": 0.0, "mapped": 0.0}
         threading.Thread(target=self._watch, daemon=True).start()
 
     def _watch(self) -> None:
@@ -48,54 +49,49 @@ class Memory:
             for line in Path("/proc/self/status").read_text().splitlines():
                 key, _, value = line.partition(":")
                 if name := names.get(key):
-                    self.peak[name] = max(self.peak[name], int(value.split()[0]) / 1000)
+                    self.peaks[name] = max(self.peaks[name], int(value.split()[0]) / 1000)
             time.sleep(0.05)
 
-    def look(self) -> dict[str, float]:
-        """The peaks since the last call."""
+    def reset(self) -> dict[str, float]:
+        """Returns the peaks since the last call."""
         time.sleep(0.1)
-        seen, self.peak = self.peak, dict.fromkeys(self.peak, 0.0)
-        return seen
+        peaks, self.peaks = self.peaks, dict.fromkeys(self.peaks, 0.0)
+        return peaks
 
 
 class Meter(Callback):
-    """Writes meter.json into the run directory: images/s, seconds to begin an epoch, memory."""
+    """Writes meter.json to the run directory: images/s, seconds to the first step of an epoch, memory."""
 
     def __init__(self) -> None:
         self.memory = Memory()
-        self.steps: list[float] = []
-        self.processor: list[float] = []
-        self.begins: list[float] = []
+        self.steps: list[tuple[float, float]] = []  # wall clock and processor time
+        self.starts: list[float] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.memory.look()
+        self.memory.reset()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.last, self.spent = time.perf_counter(), time.process_time()
+        self.last = time.perf_counter(), time.process_time()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        now, spent = time.perf_counter(), time.process_time()
+        now = time.perf_counter(), time.process_time()
         if batch_idx == 0:
-            self.begins.append(now - self.last)
+            self.starts.append(now[0] - self.last[0])
         elif batch_idx >= WARM_UP:
-            self.steps.append(now - self.last)
-            self.processor.append(spent - self.spent)
-        self.last, self.spent = now, spent
+            self.steps.append((now[0] - self.last[0], now[1] - self.last[1]))
+        self.last = now
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        content = {
-            "rate": BATCH * len(self.steps) / sum(self.steps),
-            "processor_rate": BATCH * len(self.processor) / sum(self.processor),
-            "begin": statistics.median(self.begins),
-            **self.memory.look(),
-        }
-        (Path(trainer.default_root_dir) / "meter.json").write_text(json.dumps(content))
+        wall, processor = (BATCH * len(self.steps) / sum(seconds) for seconds in zip(*self.steps, strict=True))
+        content = {"rate": wall, "processor_rate": processor, "start": statistics.median(self.starts)}
+        path = Path(trainer.default_root_dir) / "meter.json"
+        path.write_text(json.dumps({**content, **self.memory.reset()}))
 
 
-def draw(folder: Path, images: int) -> None:
-    """Random squares in ten classes, a thousand files a folder, as PPM: of all formats the fastest to write."""
+def write_images(folder: Path, images: int) -> None:
+    """Random squares in ten classes, a thousand files per folder, in the format that is fastest to write."""
     random = np.random.default_rng(0)
     for start in range(0, images, 1000):
         below = folder / f"class{start // 1000 % 10}" / f"{start // 1000:04}"
@@ -106,26 +102,21 @@ def draw(folder: Path, images: int) -> None:
 
 
 def open_cache(folder: Path, cache: Path) -> dict[str, float]:
-    """Seconds and memory of a process that makes the cache, or finds it made."""
+    """Seconds and memory of a process that creates the cache, or finds it."""
     program = (
         "import json, sys, time; from benchmarks.folder import Memory; from src.data import ImageFolder\n"
-        "memory = Memory(); before = memory.look(); began = time.perf_counter()\n"
+        "memory = Memory(); before = memory.reset(); started = time.perf_counter()\n"
         "ImageFolder(sys.argv[1], image_size=32, cache_dir=sys.argv[2]).prepare_data()\n"
-        "seconds = time.perf_counter() - began; peak = memory.look()\n"
+        "seconds = time.perf_counter() - started; peak = memory.reset()\n"
         "print(json.dumps({'seconds': seconds, 'more': peak['anonymous'] - before['anonymous']}))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(folder), str(cache)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    command = [sys.executable, "-c", program, str(folder), str(cache)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def fit(folder: Path, cache: Path, epochs: int) -> dict[str, float]:
-    """What the meter saw."""
+    """The content of meter.json after a fit."""
     with tempfile.TemporaryDirectory() as run:
         command = [
             *(sys.executable, "-m", "src", "fit", "--data=ImageFolder", f"--data.data_dir={folder}"),
@@ -139,77 +130,57 @@ def fit(folder: Path, cache: Path, epochs: int) -> dict[str, float]:
         return json.loads((Path(run) / "run" / "meter.json").read_text())
 
 
-def forget(cache: Path) -> None:
-    """Lets the system drop what it keeps of the files in memory."""
-    for path in cache.rglob("pixels.u8"):
+def drop_from_memory(cache: Path) -> None:
+    for path in cache.rglob(PIXELS):
         with path.open("rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def show(
-    sizes: dict[str, int],
-    pairs: list[dict[str, dict[str, float]]],
-    cold: dict[str, dict[str, float]],
-    made: dict[str, dict[str, float]],
-    again: dict[str, dict[str, float]],
-) -> None:
-    """Prints the table."""
-
-    def row(name: str, form: str, values: dict[str, float]) -> None:
-        print(f"| {name} | {values['small']:{form}} | {values['large']:{form}} |")
-
-    def median(key: str) -> dict[str, float]:
-        return {side: statistics.median(pair[side][key] for pair in pairs) for side in sizes}
-
-    print(f"\n| | {sizes['small']:,} images | {sizes['large']:,} |\n| --- | --- | --- |")
-    row("images/s", ",.0f", median("rate"))
-    row("images/s of processor time", ",.0f", median("processor_rate"))
-    row("images/s, cache not in memory, first 60 steps", ",.0f", {side: cold[side]["rate"] for side in sizes})
-    row("to begin an epoch, s", ".2f", median("begin"))
-    row("anonymous memory, training, MB", ",.0f", median("anonymous"))
-    row("mapped memory, training, MB", ",.0f", median("mapped"))
-    row("to make the cache, s", ",.1f", {side: made[side]["seconds"] for side in sizes})
-    row("anonymous memory more than before, meanwhile, MB", ",.0f", {side: made[side]["more"] for side in sizes})
-    row("to find it made, s", ",.2f", {side: again[side]["seconds"] for side in sizes})
-    for name, key in {"": "rate", " of processor time": "processor_rate"}.items():
-        ratios = sorted(pair["large"][key] / pair["small"][key] for pair in pairs)
-        print(f"\nlarge by small, images/s{name}: {statistics.median(ratios):.3f}", end="")
-        print(f" (median of {len(ratios)} pairs, {ratios[0]:.3f} to {ratios[-1]:.3f})")
-    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("torch", "lightning", "pillow"))
-    print(f"{versions}, {platform.machine()}, {len(os.sched_getaffinity(0))} cores, Python {platform.python_version()}")
-
-
 def main() -> None:
-    """Makes the folders and measures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=100_000, help="of the large folder")
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--folder", help="where the temporary folder is to be")
+    parser.add_argument("--folder", help="parent of the temporary folder")
     arguments = parser.parse_args()
 
+    sizes = {"small": SMALL, "large": arguments.images}
+    created, found, cold = {}, {}, {}
+    pairs: list[dict[str, dict[str, float]]] = []
     with tempfile.TemporaryDirectory(dir=arguments.folder) as place:
-        sizes = {"small": SMALL, "large": arguments.images}
-        folders = {side: Path(place) / side for side in sizes}
-        cache = Path(place) / "cache"
-        made, again = {}, {}
+        folders, cache = {side: Path(place) / side for side in sizes}, Path(place) / "cache"
         for side, images in sizes.items():
-            began = time.perf_counter()
-            draw(folders[side], images)
-            print(f"{images:,} files written in {time.perf_counter() - began:.0f} s", flush=True)
-            made[side], again[side] = (open_cache(folders[side], cache) for _ in range(2))
-        pairs: list[dict[str, dict[str, float]]] = []
+            write_images(folders[side], images)
+            created[side], found[side] = (open_cache(folders[side], cache) for _ in range(2))
         for number in range(arguments.pairs):
             order = list(sizes) if number % 2 == 0 else list(sizes)[::-1]
             pairs.append({side: fit(folders[side], cache, arguments.epochs) for side in order})
             rates = ", ".join(f"{sizes[side]:,}: {pairs[-1][side]['rate']:,.0f} images/s" for side in sizes)
             print(f"pair {number + 1}: {rates}", flush=True)
-        cold = {}
         for side in sizes:
-            forget(cache)
+            drop_from_memory(cache)
             cold[side] = fit(folders[side], cache, 1)
-        # Within, as removing a million files takes minutes.
-        show(sizes, pairs, cold, made, again)
+
+    def row(name: str, form: str, key: str, *measured: dict[str, dict[str, float]]) -> list[object]:
+        return [name, *(f"{statistics.median(sides[side][key] for sides in measured):{form}}" for side in sizes)]
+
+    rows = [
+        row("images/s", ",.0f", "rate", *pairs),
+        row("images/s of processor time", ",.0f", "processor_rate", *pairs),
+        row("images/s, cache not in memory, first 60 steps", ",.0f", "rate", cold),
+        row("to start an epoch, s", ".2f", "start", *pairs),
+        row("anonymous memory in training, MB", ",.0f", "anonymous", *pairs),
+        row("mapped memory in training, MB", ",.0f", "mapped", *pairs),
+        row("to create the cache, s", ",.1f", "seconds", created),
+        row("additional anonymous memory meanwhile, MB", ",.0f", "more", created),
+        row("to find the cache, s", ",.2f", "seconds", found),
+    ]
+    print(f"\n{report.table(['', *(f'{size:,} images' for size in sizes.values())], rows)}\n")
+    for name, key in {"": "rate", " of processor time": "processor_rate"}.items():
+        ratios = sorted(pair["large"][key] / pair["small"][key] for pair in pairs)
+        print(f"large / small, images/s{name}: {statistics.median(ratios):.3f} ", end="")
+        print(f"(median of {len(ratios)} pairs, {ratios[0]:.3f} to {ratios[-1]:.3f})")
+    print(report.conditions(f"pillow {metadata.version('pillow')}"))
 
 
 if __name__ == "__main__":

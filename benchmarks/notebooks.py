@@ -1,4 +1,4 @@
-"""The notebooks' fits that differ in what a step computes. Needs the standard library alone, as `turns` does."""
+"""The notebooks' fits that differ in the computation of a step. Imports only the standard library, like `turns`."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ BATCH = 128
 
 
 class Fit(NamedTuple):
-    """A network and how its images are augmented.
+    """A network and its augmentation.
 
     Attributes:
-        fourth_conv: of the deep network; none is the simple one.
-        augmentation: `layers` are Keras 3's, `generator` is `ImageDataGenerator`.
-        parameters: what both sides must have.
+        fourth_conv: of the deep network; None is the simple network.
+        augmentation: `layers` are Keras 3's preprocessing layers, `generator` is `ImageDataGenerator`.
+        parameters: number of parameters, which both sides assert.
     """
 
     fourth_conv: Literal["valid", "same"] | None
@@ -21,7 +21,7 @@ class Fit(NamedTuple):
     parameters: int
 
 
-FITS = {  # by the recipe in configs/notebooks; 001_second computes what 003_second does, 003_first what 001_first does
+FITS = {  # by recipe in configs/notebooks; 001_second computes the same as 003_second, 003_first as 001_first
     "002_simple": Fit(None, None, 4_200_842),
     "001_first": Fit("valid", None, 1_676_842),
     "000_deep_augmented": Fit("valid", "layers", 1_676_842),

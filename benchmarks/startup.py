@@ -1,15 +1,14 @@
-"""How long a user waits, and how much memory that takes, next to a bare `import lightning, torchvision`.
+"""The time until the first step and its memory, next to `import lightning, torchvision` alone.
 
-    python benchmarks/startup.py --data_dir DIR
+    python -m benchmarks.startup --data_dir DIR
 
-`DIR` has the real CIFAR-10; without it only the embedded data is measured. Each row is a process of its own. All rows
-run once to warm up, then again in rounds, every second one in reverse order; ratios are those of one round. The table
-has medians of wall clock and of processor time, which other programs on the machine disturb less.
+Without `DIR`, the folder of CIFAR-10, only the synthetic data is measured. Each row is a process. All rows run once to
+warm up, then in rounds, every second one in reverse order; ratios and differences are those of a round. The table has
+medians of wall clock and of processor time, which other programs on the machine affect less.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import platform
 import re
@@ -23,106 +22,96 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from lightning import Callback, LightningModule, Trainer
 
-ROOT = Path(__file__).parent.parent
+from benchmarks import report
+from benchmarks.turns import ROOT
 
-BARE = "import lightning, torchvision, time; print('at', time.time(), time.process_time())"
+IMPORT = "import lightning, torchvision, time; print('at', time.time(), time.process_time())"
 
-# From where the files lie unpacked, to images that a network could take.
+# From the extracted files to images that a network could take.
 FIRST_BATCH = """
 import sys, time
 import torch
 from src.data import CIFAR10
 data = CIFAR10(sys.argv[1], cache_dir=sys.argv[2] or None, batch_size=128)
 data.prepare_data()
-began, worked = time.time(), time.process_time()
+wall, processor = time.time(), time.process_time()
 data.setup("fit")
 batch = data.transfer_batch_to_device(next(iter(data.train_dataloader())), torch.device("cpu"), 0)
 assert data.on_after_batch_transfer(batch, 0).images_BCHW.shape == (128, 3, 32, 32)
-print("took", time.time() - began, time.process_time() - worked)
+print("took", time.time() - wall, time.process_time() - processor)
 """
 
 
 class FirstStep(Callback):
-    """Says when the first training step has ended."""
+    """Prints the time at the end of the first training step."""
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Prints the time."""
         if trainer.global_step == 1:
             print("\nat", time.time(), time.process_time(), flush=True)
 
 
-class Time(NamedTuple):
-    """Seconds of the clock, and of the processor."""
-
-    clock: float
-    worked: float
-
-
 class Measured(NamedTuple):
-    """What a process took.
+    """Seconds of a process, each as wall clock and processor time.
 
     Attributes:
-        whole: from beginning to end.
-        point: to where it printed `at ...`, or what it said that it `took ...`.
-        peak_gb: of resident memory.
+        total: from its start to its end.
+        point: from its start to `at ...`, or what it prints as `took ...`.
+        peak_gb: peak of the resident memory.
     """
 
-    whole: Time
-    point: Time
+    total: tuple[float, float]
+    point: tuple[float, float]
     peak_gb: float
 
 
 def measure(arguments: list[str]) -> Measured:
     """Runs Python with these arguments."""
     with tempfile.TemporaryFile("w+") as output:
-        began = time.time()
+        started = time.time()
         process = subprocess.Popen([sys.executable, *arguments], cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
         _, status, usage = os.wait4(process.pid, 0)
-        whole = Time(time.time() - began, usage.ru_utime + usage.ru_stime)
+        total = point = (time.time() - started, usage.ru_utime + usage.ru_stime)
         process.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
         text = output.read()
     assert process.returncode == 0, text
-    point = whole
-    for word, clock, worked in re.findall(r"^(at|took) (\S+) (\S+)$", text, re.MULTILINE):
-        point = Time(float(clock) - (began if word == "at" else 0), float(worked))
-    kilo = 1 if sys.platform == "darwin" else 1024
-    return Measured(whole, point, usage.ru_maxrss * kilo / 1e9)
+    for word, wall, processor in re.findall(r"^(at|took) (\S+) (\S+)$", text, re.MULTILINE):
+        point = (float(wall) - (started if word == "at" else 0), float(processor))
+    return Measured(total, point, usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9)
 
 
 def commands(folder: str, data_dir: str | None) -> dict[str, list[str]]:
-    """What is run, by name."""
+    """Arguments of Python by name."""
 
     def fit(recipe: str, *more: str) -> list[str]:
-        directory = tempfile.mkdtemp(dir=folder) + "/run"
-        short = ("--trainer.max_epochs=1", "--trainer.limit_train_batches=20", "--trainer.limit_val_batches=20")
-        mine = (f"--trainer.default_root_dir={directory}", "--trainer.callbacks+=benchmarks.startup.FirstStep")
-        quiet = ("--trainer.limit_test_batches=20", "--trainer.enable_progress_bar=false")
-        return ["-m", "src", "fit", f"--config=configs/{recipe}.yaml", *short, *mine, *quiet, *more]
+        return [
+            *("-m", "src", "fit", f"--config=configs/{recipe}.yaml", "--trainer.max_epochs=1"),
+            *(f"--trainer.limit_{subset}_batches=20" for subset in ("train", "val", "test")),
+            *("--trainer.enable_progress_bar=false", "--trainer.callbacks+=benchmarks.startup.FirstStep"),
+            *(f"--trainer.default_root_dir={tempfile.mkdtemp(dir=folder)}/run", *more),
+        ]
 
-    found = {
-        "bare": ["-c", BARE],
+    result = {
+        "import": ["-c", IMPORT],
         "overview": ["-m", "src", "--help"],
         "help": ["-m", "src", "fit", "--help"],
         "quickstart": fit("quickstart"),
     }
     if data_dir:
         cache = f"{folder}/cache"
-        found["003_first"] = fit("notebooks/003_first", f"--data.data_dir={data_dir}", f"--data.cache_dir={cache}")
-        found["cached batch"] = ["-c", FIRST_BATCH, data_dir, cache]
-        found["decoded batch"] = ["-c", FIRST_BATCH, data_dir, ""]
-    return found
+        result["003_first"] = fit("notebooks/003_first", f"--data.data_dir={data_dir}", f"--data.cache_dir={cache}")
+        result["cached batch"] = ["-c", FIRST_BATCH, data_dir, cache]
+        result["decoded batch"] = ["-c", FIRST_BATCH, data_dir, ""]
+    return result
 
 
 def main() -> None:
-    """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data_dir")
+    parser = report.parser(__doc__)
+    parser.set_defaults(data_dir=None)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     data_dir = str(Path(arguments.data_dir).resolve()) if arguments.data_dir else None
@@ -132,34 +121,37 @@ def main() -> None:
         for number in range(1 + arguments.rounds):
             todo = list(commands(folder, data_dir).items())
             took = {name: measure(command) for name, command in (todo if number % 2 else reversed(todo))}
-            print(", ".join(f"{name} {took[name].point.clock:.2f}" for name, _ in todo), flush=True)
+            print(", ".join(f"{name} {took[name].point[0]:.2f}" for name, _ in todo), flush=True)
             rounds.append(took)
-    del rounds[0]  # warmed up
+    del rounds[0]  # warmup
 
-    def row(what: str, bound: str, value: Callable[[dict[str, Measured], int], float], unit: str = " s") -> None:
-        clock, worked = (statistics.median(value(took, which) for took in rounds) for which in (0, 1))
-        print(f"| {what} | {clock:.2f}{unit} | {worked:.2f}{unit} | {bound} |")
+    def row(name: str, bound: str, value: Callable[[dict[str, Measured], int], float], unit: str = " s") -> list[str]:
+        wall, processor = (statistics.median(value(took, clock) for took in rounds) for clock in (0, 1))
+        return [name, f"{wall:.2f}{unit}", f"{processor:.2f}{unit}", bound]
 
-    print("\n| | by the clock | of the processor | at most |\n| --- | --- | --- | --- |")
-    row("`import lightning, torchvision`", "", lambda took, i: took["bare"].point[i])
-    row("`python -m src --help`", "0.5 s", lambda took, i: took["overview"].whole[i])
-    row("`fit --help` / the import", "1.3", lambda took, i: took["help"].whole[i] / took["bare"].whole[i], "")
-    for name in ["quickstart", *(["003_first"] if data_dir else [])]:
+    def first_step(recipe: str) -> list[str]:
+        def after_import(took: dict[str, Measured], clock: int) -> float:
+            return took[recipe].point[clock] - took["import"].point[clock]
 
-        def after_import(took: dict[str, Measured], i: int, name: str = name) -> float:
-            return took[name].point[i] - took["bare"].point[i]
+        return row(f"first training step of `{recipe}`, after the import", "2 s", after_import)
 
-        row(f"first training step of `{name}`, after the import", "2 s", after_import)
+    rows = [
+        row("`import lightning, torchvision`", "", lambda took, i: took["import"].point[i]),
+        row("`python -m src --help`", "0.5 s", lambda took, i: took["overview"].total[i]),
+        row("`fit --help` / the import", "1.3", lambda took, i: took["help"].total[i] / took["import"].total[i], ""),
+        first_step("quickstart"),
+    ]
     if data_dir:
-        row("first batch of CIFAR-10, kept decoded", "1 s", lambda took, i: took["cached batch"].point[i])
-        row("first batch of CIFAR-10, to be decoded", "", lambda took, i: took["decoded batch"].point[i])
+        rows += [
+            first_step("003_first"),
+            row("first batch of CIFAR-10, cached", "1 s", lambda took, i: took["cached batch"].point[i]),
+            row("first batch of CIFAR-10, to be decoded", "", lambda took, i: took["decoded batch"].point[i]),
+        ]
+    print(f"\n{report.table(['', 'wall clock', 'processor time', 'at most'], rows)}\n")
+    if data_dir:
         peak = statistics.median(took["003_first"].peak_gb for took in rounds)
-        print(f"\npeak memory of `003_first` {peak:.2f} GB, at most 1.5 GB")
-    processor = torch.cpu.get_capabilities().get("cpu_name", platform.processor())
-    packages = ", ".join(f"{name} {metadata.version(name)}" for name in ("lightning", "torch", "torchvision"))
-    print(
-        f"\n{packages}, Python {platform.python_version()}; {processor or platform.machine()}, {os.cpu_count()} cores"
-    )
+        print(f"Peak memory of `003_first` {peak:.2f} GB, at most 1.5 GB.")
+    print(report.conditions(f"torchvision {metadata.version('torchvision')}", f"Python {platform.python_version()}"))
 
 
 if __name__ == "__main__":

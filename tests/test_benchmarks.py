@@ -1,4 +1,4 @@
-"""How benchmarks take turns and count, not how fast anything is."""
+"""How benchmarks take turns and compute their figures."""
 
 from __future__ import annotations
 
@@ -10,55 +10,56 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.airbench import train_theirs
+from benchmarks.airbench import train_airbench
 from benchmarks.notebooks import FITS
-from benchmarks.parts import Parts, changed, usual_affine
+from benchmarks.parts import Parts, affine_by_grid, network
+from benchmarks.pytorch_side import build
+from benchmarks.report import conditions, table
 from benchmarks.speed94 import Program
-from benchmarks.table import conditions, table
 from benchmarks.turns import ROOT, Side, measure, ratio
 from src.data.augment.affine import affine, rotation, scaling, translation
 from src.data.augment.augmentation import Fill
 from src.models import DeepCNN, SimpleCNN
 
-SIDE = "from benchmarks.turns import Turns\nturns = Turns()\nprint('chatter')\nwhile True: turns.next()"
+SIDE = "from benchmarks.turns import Turns\nturns = Turns()\nprint('other output')\nwhile True: turns.next()"
 
 
-def test_sides_take_turns_in_an_order_that_alternates(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_order_of_the_sides_alternates(monkeypatch: pytest.MonkeyPatch) -> None:
     order: list[str] = []
 
     def side(name: str) -> Side:
-        made = Side.__new__(Side)
-        made.turn = lambda clock="wall": order.append(name) or float(len(order))
-        made.stop = lambda: order.append(f"{name} ends")
-        return made
+        result = Side.__new__(Side)
+        result.turn = lambda clock="wall": order.append(name) or float(len(order))
+        result.stop = lambda: order.append(f"{name} stops")
+        return result
 
     seconds = measure({"a": side("a"), "b": side("b")}, rounds=2)
-    assert order == ["b", "a", "a", "b", "b", "a", "a ends", "b ends"]
+    assert order == ["b", "a", "a", "b", "b", "a", "a stops", "b stops"]
     assert seconds == {"a": [3, 6], "b": [4, 5]}
 
 
-def test_a_ratio_is_the_median_of_the_rounds_not_of_the_sides() -> None:
+def test_ratio_is_the_median_over_the_rounds() -> None:
     assert ratio([1.0, 2.0, 10.0], [2.0, 6.0, 10.0]) == 2.0  # 2, 3 and 1
 
 
 @pytest.mark.slow
-def test_a_process_takes_turns_and_ends_with_whoever_measures() -> None:
+def test_process_takes_turns_and_ends_with_the_measuring_program() -> None:
     side = Side([sys.executable, "-c", SIDE])
     assert [0 <= side.turn() < 60 for _ in range(2)] == [True, True]
     side.process.send_signal(signal.SIGCONT)
-    side.process.communicate(timeout=60)  # closes its input
+    side.process.communicate(timeout=60)  # closes stdin
     assert side.process.returncode == 0
     side.stop()
 
 
 @pytest.mark.slow
-def test_a_process_that_ends_before_its_turn_is_quoted() -> None:
+def test_error_quotes_a_process_that_ends_before_its_turn() -> None:
     side = Side([sys.executable, "-c", "raise SystemExit('no keras here')"])
     with pytest.raises(RuntimeError, match="no keras here"):
         side.turn()
 
 
-def test_a_table_is_markdown() -> None:
+def test_table_is_markdown() -> None:
     assert table(["a", "b"], [["x", 1.234], ["y", 2]]) == "| a | b |\n| --- | --- |\n| x | 1.23 |\n| y | 2 |"
 
 
@@ -68,12 +69,11 @@ def test_conditions_name_versions_and_hardware() -> None:
 
 
 @pytest.mark.parametrize("recipe", FITS)
-def test_each_fit_is_that_of_its_recipe(recipe: str) -> None:
-    """What the Keras side cannot ask, as it knows nothing of the recipes."""
+def test_fits_match_the_recipes(recipe: str) -> None:
     text = (ROOT / f"configs/notebooks/{recipe}.yaml").read_text()
-    fourth_conv, augmentation, parameters = FITS[recipe]
-    net = DeepCNN(fourth_conv=fourth_conv) if fourth_conv else SimpleCNN()
-    assert sum(p.numel() for p in net.parameters()) == parameters
+    fourth_conv, augmentation, _ = FITS[recipe]
+    _, augmentations = build(recipe)  # asserts the number of parameters
+    assert len(augmentations) == (augmentation is not None)
     assert ("SimpleCNN" in text) == (fourth_conv is None)
     assert fourth_conv is None or f"fourth_conv: {fourth_conv}" in text
     assert ("PreprocessingLayers" in text) == (augmentation == "layers")
@@ -93,60 +93,60 @@ def main(run, model):
 """
 
 
-def test_the_other_program_is_asked_for_its_own_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_airbench_reports_its_own_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     program = tmp_path / "airbench94_muon.py"
     program.write_text(AIRBENCH)
     monkeypatch.setattr(sys, "argv", [str(program)])
-    seconds, compiling, accuracy = train_theirs(program)
+    seconds, compiling, accuracy = train_airbench(program)
     assert (seconds, accuracy) == (2.59, 0.9401)
     assert compiling < 60
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU to measure on")
-def test_without_a_gpu_airbench_says_so() -> None:
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_airbench_fails_without_a_gpu() -> None:
     command = [sys.executable, "-m", "benchmarks.airbench", "airbench94_muon.py"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.strip().count("\n") == 0
-    assert "no GPU" in done.stderr
+    assert "finds no GPU" in done.stderr
 
 
 @pytest.mark.slow
-def test_a_program_runs_during_its_turns_alone(tmp_path: Path) -> None:
+def test_program_runs_only_during_its_turns(tmp_path: Path) -> None:
     count = "import itertools, time\nfor i in itertools.count(): print(i, flush=True); time.sleep(0.01)"
     program = Program([sys.executable, "-c", count], tmp_path / "lines.txt")
     assert program.turn(2)
-    halted = program.output.read_text()
-    assert halted
+    stopped = program.output.read_text()
+    assert stopped
     subprocess.run(["sleep", "0.5"], check=True)
-    assert program.output.read_text() == halted
+    assert program.output.read_text() == stopped
     assert program.turn(1)
-    assert len(program.output.read_text()) > len(halted)
+    assert len(program.output.read_text()) > len(stopped)
     assert 2.9 < program.seconds < 30
     program.stop()
 
 
 @pytest.mark.slow
-def test_a_program_that_fails_is_quoted(tmp_path: Path) -> None:
+def test_error_quotes_a_program_that_fails(tmp_path: Path) -> None:
     program = Program([sys.executable, "-c", "raise SystemExit('no keras here')"], tmp_path / "lines.txt")
     with pytest.raises(RuntimeError, match="no keras here"):
         program.turn(60)
 
 
 @pytest.mark.parametrize("fill", ["nearest", "reflect", "constant"])
-def test_the_usual_resampling_is_what_is_compared_with(fill: Fill) -> None:
+def test_affine_by_grid_equals_affine(fill: Fill) -> None:
     torch.manual_seed(0)
-    turned_B33 = rotation(torch.rand(4)) @ translation(4 * torch.rand(4), 3 * torch.rand(4))
-    images_BCHW, matrix_B33 = torch.rand(4, 3, 8, 8), turned_B33 @ scaling(torch.rand(4) + 0.5, torch.ones(4))
+    rotation_B33 = rotation(torch.rand(4)) @ translation(4 * torch.rand(4), 3 * torch.rand(4))
+    images_BCHW, matrix_B33 = torch.rand(4, 3, 8, 8), rotation_B33 @ scaling(torch.rand(4) + 0.5, torch.ones(4))
     expected_BCHW = affine(images_BCHW, matrix_B33, fill)
-    torch.testing.assert_close(usual_affine(images_BCHW, matrix_B33, fill), expected_BCHW, rtol=0, atol=1e-5)
+    torch.testing.assert_close(affine_by_grid(images_BCHW, matrix_B33, fill), expected_BCHW, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", [DeepCNN, SimpleCNN])
 @pytest.mark.parametrize("part", Parts._fields)
-def test_a_network_without_a_part_computes_the_same(kind: type[torch.nn.Sequential], part: str) -> None:
+def test_network_without_a_part_computes_the_same(kind: type[torch.nn.Sequential], part: str) -> None:
     torch.manual_seed(0)
     net, images_BCHW = kind().eval(), torch.rand(2, 3, 32, 32)
-    other = changed(net, Parts()._replace(**{part: False})).eval()
+    other = network(net, Parts()._replace(**{part: False})).eval()
     torch.testing.assert_close(other(images_BCHW), net(images_BCHW))

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from src.data.augment.augmentation import Fill
 
-_PADDING_MODES = {"nearest": "border", "reflect": "reflection", "constant": "zeros"}
+PADDING_MODES = {"nearest": "border", "reflect": "reflection", "constant": "zeros"}
 
 
 def affine(images_BCHW: Tensor, matrix_B33: Tensor, fill: Fill = "nearest", value: float = 0.0) -> Tensor:
@@ -36,7 +36,7 @@ def affine(images_BCHW: Tensor, matrix_B33: Tensor, fill: Fill = "nearest", valu
     # With F.affine_grid, which multiplies matrices of width three, this function took four times as long.
     grid_B2HW = by_row_B211 * rows_H1 + (by_column_B211 * columns_W + offset_B211)
     grid_BHW2 = grid_B2HW.permute(0, 2, 3, 1)
-    padding_mode = _PADDING_MODES[fill]
+    padding_mode = PADDING_MODES[fill]
     if fill != "constant" or value == 0:
         return F.grid_sample(images_BCHW, grid_BHW2, padding_mode=padding_mode, align_corners=False)
     return F.grid_sample(images_BCHW - value, grid_BHW2, padding_mode=padding_mode, align_corners=False) + value
