@@ -179,6 +179,9 @@ class Classifier(LightningModule):
         for name, metric in metrics.items(keep_base=True):
             if name == "loss":
                 metric.update(losses_B)
+            elif isinstance(metric, MulticlassCalibrationError):
+                # torchmetrics takes a batch whose logits all lie in [0, 1] for probabilities.
+                metric.update(logits_BK.softmax(-1), batch.labels_B)
             else:
                 metric.update(logits_BK, batch.labels_B)
 

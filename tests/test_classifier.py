@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,18 @@ def test_lightning_is_told_of_the_metrics_once_an_epoch_and_asks_them_at_its_end
     trainer(tmp_path, max_epochs=2, callbacks=[Count()]).fit(classifier(), datamodule=data, test_after_fit=False)
     assert logged == [(0, "train/"), (0, "val/"), (1, "train/"), (1, "val/")]
     assert seen == [(24, 0.0), (24, 0.0)]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 8])
+def test_the_calibration_error_does_not_depend_on_the_batch_size(batch_size: int) -> None:
+    """Also where all logits of a batch lie in [0, 1]; for logits (0.2, 0.9) the confidence is 1 / (1 + exp(-0.7))."""
+    model = classifier(num_classes=2)
+    logits_BK = torch.tensor([[0.2, 0.9]]).repeat(8, 1)
+    for part_BK in logits_BK.split(batch_size):
+        labels_B = torch.ones(len(part_BK), dtype=torch.int64)
+        model._update(model.test_metrics, Batch(part_BK, labels_B, labels_B, len(part_BK)), labels_B.float(), part_BK)
+    expected = 1 - 1 / (1 + math.exp(-0.7))
+    assert float(model.test_metrics["calibration_error"].compute()) == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_second_test_starts_from_nothing(tmp_path: Path) -> None:
