@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -18,10 +16,10 @@ from lightning import LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 
 from src.classifier import Classifier
+from src.cli import config_file
 from src.cli.help import EPILOG, ShortHelp, TrainerHelp
-from src.cli.parser import Parser, check_yaml, explain
+from src.cli.parser import Parser
 from src.data import ImageDataModule
-from src.data.storage.disk import DISK_ERRNOS
 from src.errors import UserError
 from src.runtime import file_format, run_directory
 from src.runtime.default_callbacks import DefaultCallbacks
@@ -35,9 +33,6 @@ EXPERIMENT = ("seed_everything", "trainer", "model", "data")
 ABOUT = (
     "Trains and evaluates image classifiers. `doctor` takes the arguments of `fit` and checks them without training."
 )
-
-# What a disk or a folder can refuse.
-_OF_THE_USER = DISK_ERRNOS | {errno.ENOENT, errno.EISDIR}
 
 
 class SaveConfig(SaveConfigCallback):
@@ -77,8 +72,6 @@ class CLI(ExplicitConfiguration, LightningCLI):
             load_from_checkpoint_support=False,
         )
 
-    # What is parsed
-
     def subcommands(self) -> dict[str, set[str]]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Skips arguments that have no effect here, and all subcommands but the given one: each costs 0.15 s."""
         hidden = {"weights_only", "verbose", "return_predictions"}
@@ -107,27 +100,24 @@ class CLI(ExplicitConfiguration, LightningCLI):
         parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Reads the command line; of a run that it names, the configuration comes first, so that what the
-        command line says besides wins."""
+        """Inserts the configuration of a given run before the other arguments, which override it."""
         arguments = list(self._arguments)
         named = named_in(arguments)
         if any(argument.endswith((".yaml", ".yml")) and argument[0] != "-" for argument in arguments[1:2]):
-            raise UserError(f"{arguments[1]} stands alone; did you forget --config before it?")
+            raise UserError(f"{arguments[1]} is not an option; did you mean --config {arguments[1]}?")
         self.run_directory = (run_directory.inherited() or run_directory.find(named.run)) if named.run else None
         self.recipe = Path(named.config[0]).stem if named.config else "run"
         if self.run_directory:
-            first = arguments.index(named.subcommand) + 1
-            arguments[first:first] = ["--config", str(self.run_directory / run_directory.CONFIG)]
             named.config.append(str(self.run_directory / run_directory.CONFIG))
-        arguments = migrated(arguments, named.config)
+            first = arguments.index(named.subcommand) + 1
+            arguments[first:first] = ["--config", named.config[-1]]
+        arguments = config_file.migrate(arguments, named.config)
         if arguments[:1] == ["fit"] and not any(argument.startswith("-") for argument in arguments[1:]):
             raise UserError("fit needs a recipe, for example: python -m src fit --config configs/quickstart.yaml")
         self.config = parser.parse_args(arguments[1:] if arguments[:1] == ["doctor"] else arguments)
         seed = self.config.get(str(self.config.get("subcommand")), self.config).seed_everything
         if not 0 <= seed < 2**32:
             raise UserError(f"seed_everything {seed} is outside [0, 2**32)")
-
-    # What is run
 
     def fit(self, **kwargs: Any) -> None:
         """Trains; where training fails before the first step, removes the run directory."""
@@ -147,8 +137,6 @@ class CLI(ExplicitConfiguration, LightningCLI):
                 text = " ".join(str(error).split())
                 raise UserError(f"training could not start: {text} ({type(error).__name__})") from error
             raise
-
-    # What is built
 
     def before_instantiate_classes(self) -> None:
         """Resolves what depends on the machine, so that config.yaml holds what runs."""
@@ -202,7 +190,7 @@ class CLI(ExplicitConfiguration, LightningCLI):
         try:
             super().instantiate_classes()
         except (ValueError, TypeError) as error:
-            raise UserError(explain(error)) from error
+            self.parser.error(str(error), error)
         self.model.config = self.experiment
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -222,23 +210,6 @@ def named_in(arguments: list[str]) -> argparse.Namespace:
         return early.parse_known_args(arguments)[0]
     except argparse.ArgumentError as error:
         raise UserError(str(error)) from error
-
-
-def migrated(arguments: list[str], paths: list[str]) -> list[str]:
-    """The arguments with configuration files of an older format replaced by their migrated content.
-
-    Raises:
-        UserError: if a file is not YAML, or of a format that cannot be migrated.
-    """
-    replaced: dict[str, str] = {}
-    for path in filter(os.path.isfile, paths):
-        check_yaml(Path(path))
-        content = yaml.safe_load(Path(path).read_text())
-        current = file_format.migrate_config(content, path)
-        if current != {file_format.ENTRY: file_format.FORMAT_VERSION, **content}:
-            replaced[path] = yaml.safe_dump(current)
-            replaced[f"--config={path}"] = f"--config={replaced[path]}"
-    return [replaced.get(argument, argument) for argument in arguments]
 
 
 def check_duration(trainer: Namespace) -> None:

@@ -16,12 +16,12 @@ from src.data.storage.disk import DISK_ERRNOS
 from src.errors import RankLost, UserError
 from src.runtime import cpu, lightning_workarounds
 
-# What a disk or a folder can refuse.
-_OF_THE_USER = DISK_ERRNOS | {errno.ENOENT, errno.EISDIR}
+# Errors of a disk or a folder, which the user can fix.
+_ERRNOS = DISK_ERRNOS | {errno.ENOENT, errno.EISDIR}
 
 
 def main(args: list[str] | None = None) -> None:
-    """Runs the command line; what a user can mend ends with one paragraph and code 2."""
+    """Runs the command line; what the user can fix ends with one paragraph and exit code 2."""
     _quieten()
     cpu.configure()
     arguments = sys.argv[1:] if args is None else list(args)
@@ -29,12 +29,12 @@ def main(args: list[str] | None = None) -> None:
         if arguments[:1] == ["doctor"]:
             sys.exit(examine(arguments))
         CLI(args)
-    except KeyboardInterrupt:  # before training has begun; while it lasts, see `StopOnSignal`
+    except KeyboardInterrupt:  # before training; see `StopOnSignal` for later
         sys.exit(130)
-    except SIGTERMException:  # of Lightning, elsewhere; it would end with 0
+    except SIGTERMException:  # Lightning would exit with 0
         sys.exit(143)
     except SystemExit as stop:
-        if isinstance(stop.__context__, KeyboardInterrupt):  # of which Lightning makes a 1
+        if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning exits with 1
             sys.exit(130)
         raise
     except (UserError, MisconfigurationException) as error:
@@ -42,11 +42,11 @@ def main(args: list[str] | None = None) -> None:
     except RankLost as error:
         _stop(error, code=1)
     except OSError as error:
-        if error.errno not in _OF_THE_USER:
+        if error.errno not in _ERRNOS:
             raise
-        advice = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "see who may write there"
+        advice = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check that it is writable"
         where = os.fsdecode(error.filename) if error.filename else "the disk"  # TensorBoard names its file in bytes
-        _stop(UserError(f"{where}: {error.strerror}; {advice}, or choose another folder by trainer.default_root_dir"))
+        _stop(UserError(f"{where}: {error.strerror}; {advice}, or set another trainer.default_root_dir"))
 
 
 def _stop(error: Exception, code: int = 2) -> None:

@@ -1,5 +1,5 @@
-"""What `python -m src` answers before torch is imported, which takes seconds: the overview, the versions, and that
-there is no such subcommand."""
+"""The help, the versions and the misspelled subcommands of `python -m src`, answered without importing torch, which
+takes seconds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
-# tests/test_overview.py compares these with the parser's own.
+# tests/cli/test_overview.py compares these with the parser's own.
 SUBCOMMANDS = {
     "fit": "Trains a network, saves its best and last weights, and tests them at the end.",
     "validate": "Evaluates a run on its validation samples.",
@@ -21,26 +21,19 @@ SUBCOMMANDS = {
 
 TEXT = """usage: python -m src SUBCOMMAND --config FILE [--KEY VALUE ...]
 
-Trains and measures image classifiers.
+Trains and evaluates image classifiers.
 
 subcommands:
 {subcommands}
 
-python -m src fit --config configs/quickstart.yaml   trains on an embedded dataset in half a minute
-python -m src SUBCOMMAND --help                      what can be given to it, on the command line or in a FILE
-python -m src --version                              of this project and of what it stands on
+python -m src fit --config configs/quickstart.yaml   trains on a synthetic dataset in half a minute
+python -m src SUBCOMMAND --help                      its arguments, which are also the keys of a FILE
+python -m src --version                              versions of this project and its main packages
 """
 
 
 def answer(arguments: list[str]) -> int | None:
-    """Prints what can be said without the command line proper.
-
-    Args:
-        arguments: those after `python -m src`.
-
-    Returns:
-        The exit code, or none if the command line proper has to be asked.
-    """
+    """Prints the answer; returns the exit code, or None if the arguments are left to the parser."""
     first = arguments[0] if arguments else None
     if first is None or first in ("-h", "--help"):
         print(overview(), end="", file=sys.stdout if first else sys.stderr)
@@ -51,20 +44,18 @@ def answer(arguments: list[str]) -> int | None:
     if first in SUBCOMMANDS or first.startswith("-"):
         return None
     near = difflib.get_close_matches(first, SUBCOMMANDS, n=1)
-    advice = f"did you mean {near[0]}?" if near else f"there are {', '.join(SUBCOMMANDS)}."
+    advice = f"did you mean {near[0]}?" if near else f"choose from {', '.join(SUBCOMMANDS)}"
     if first.endswith((".yaml", ".yml")):
         advice = f"did you mean fit --config {first}?"
-    print(f"error: {first} is no subcommand; {advice}", file=sys.stderr)
+    print(f"error: {first} is not a subcommand; {advice}", file=sys.stderr)
     return 2
 
 
 def overview() -> str:
-    """The subcommands, and where to read on."""
     return TEXT.format(subcommands="\n".join(f"  {name:<10}{does}" for name, does in SUBCOMMANDS.items()))
 
 
 def versions() -> str:
-    """This project's as its pyproject.toml has it, and those of the packages that results depend on."""
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     packages = [f"{name} {metadata.version(name)}" for name in ("lightning", "torch", "torchvision")]
     return ", ".join([f"{project['name']} {project['version']}", *packages, f"Python {platform.python_version()}"])

@@ -8,11 +8,9 @@ import inspect
 import pkgutil
 import re
 from collections.abc import Collection
-from pathlib import Path
 from types import ModuleType
 from typing import Any, NoReturn
 
-import yaml
 from lightning.pytorch.cli import LightningArgumentParser
 
 from src import data, models, optim
@@ -31,35 +29,6 @@ _UNKNOWN = re.compile(r"(?:Group '(.+)' does not accept option|[Oo]ption|unrecog
 _EXPECTED = re.compile(r"Expected an? (.+?)\. Got value: (.*)", re.DOTALL)
 _EXPECTED_BY_UNION = re.compile(r"- Expected an? ([^:\n]+)$", re.MULTILINE)
 _NOT_A_CLASS_PATH = re.compile(r"Expected a dot import path string: (.*)")
-
-
-class _Loader(yaml.SafeLoader):
-    """Raises for a key that is given twice, of which YAML takes the last without a warning."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"the key {key.value} is given twice", key.start_mark
-                )
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-def check_yaml(path: Path) -> None:
-    """Raises UserError with file, line and reason if a file is not a YAML mapping; jsonargparse names no file."""
-    try:
-        content = yaml.load(path.read_text(), _Loader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        reason = getattr(error, "problem", None) or error
-        raise UserError(f"{path}{where} is not YAML: {reason}. Check brackets, quotes and indentation there") from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not a text file") from error
-    if not isinstance(content, dict):
-        raise UserError(f"{path} is not a configuration: it must be a mapping with keys such as model and data")
 
 
 class Parser(LightningArgumentParser):

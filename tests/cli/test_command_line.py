@@ -1,4 +1,4 @@
-"""The command line from outside: what it writes, what it says, and what it refuses."""
+"""The command line: the files it writes, the lines it prints, and its errors."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-# What a run is
+# Runs
 
 
-def test_a_fit_leaves_a_run_directory(cli: Run, tiny: list[str], tmp_path: Path) -> None:
+def test_fit_writes_a_run_directory(cli: Run, tiny: list[str], tmp_path: Path) -> None:
     cli("fit", *tiny, "--trainer.default_root_dir=logs/a/b")
     names = {path.name.split(".tfevents")[0] for path in (tmp_path / "logs/a/b").iterdir()}
     files = {"config.yaml", "manifest.json", "results.json", "checkpoints", "events.out", "preview.png"}
@@ -41,7 +41,7 @@ def test_a_fit_leaves_a_run_directory(cli: Run, tiny: list[str], tmp_path: Path)
     assert {path.name for path in (tmp_path / "logs/a/b/checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
 
 
-def test_a_run_without_a_name_is_called_by_recipe_and_time(cli: Run, tiny: list[str], tmp_path: Path) -> None:
+def test_a_run_directory_is_named_by_recipe_and_time(cli: Run, tiny: list[str], tmp_path: Path) -> None:
     recipe = tmp_path / "my_recipe.yaml"
     recipe.write_text("seed_everything: 3\n")
     cli("fit", f"--config={recipe}", *tiny, "--test_after_fit=false")
@@ -49,7 +49,7 @@ def test_a_run_without_a_name_is_called_by_recipe_and_time(cli: Run, tiny: list[
     assert yaml.safe_load((run / "config.yaml").read_text())["seed_everything"] == 3
 
 
-def test_testing_a_run_again_gives_what_its_fit_gave(cli: Run, tiny: list[str], tmp_path: Path) -> None:
+def test_testing_a_run_again_has_the_same_result(cli: Run, tiny: list[str], tmp_path: Path) -> None:
     cli("fit", *tiny, "--trainer.default_root_dir=logs/a/b")
     results = tmp_path / "logs/a/b/results.json"
     first = json.loads(results.read_text())["test"]
@@ -58,7 +58,7 @@ def test_testing_a_run_again_gives_what_its_fit_gave(cli: Run, tiny: list[str], 
     assert json.loads(results.read_text())["test"] == first
 
 
-def test_validating_a_run_gives_the_validation_accuracy_of_its_best(
+def test_validating_a_run_has_the_validation_accuracy_of_its_best_weights(
     cli: Run, tiny: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     cli("fit", *tiny, "--trainer.default_root_dir=logs/a/b", "--test_after_fit=false")
@@ -68,7 +68,7 @@ def test_validating_a_run_gives_the_validation_accuracy_of_its_best(
     assert str(best)[:5] in capsys.readouterr().out
 
 
-def test_predictions_are_a_row_a_sample_in_order(cli: Run, tiny: list[str], tmp_path: Path) -> None:
+def test_predictions_are_one_row_per_image_in_order(cli: Run, tiny: list[str], tmp_path: Path) -> None:
     cli("fit", *tiny, "--trainer.default_root_dir=logs/a/b")
     cli("predict", "--run=a/b")
     rows = list(csv.DictReader((tmp_path / "logs/a/b/predictions.csv").read_text().splitlines()))
@@ -78,17 +78,17 @@ def test_predictions_are_a_row_a_sample_in_order(cli: Run, tiny: list[str], tmp_
     assert right == json.loads((tmp_path / "logs/a/b/results.json").read_text())["test"]["test/acc"]
 
 
-# Resume
+# Resuming
 
 
-def test_a_resumed_run_is_the_uninterrupted_one(cli: Run, tiny: list[str]) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one(cli: Run, tiny: list[str]) -> None:
     cli("fit", *tiny, "--trainer.max_epochs=3", "--trainer.default_root_dir=logs/a/whole")
     cli("fit", *tiny, "--trainer.max_epochs=1", "--trainer.default_root_dir=logs/a/parts")
     cli("fit", "--resume=logs/a/parts", "--trainer.max_epochs=3")
     assert same(weights("logs/a/whole"), weights("logs/a/parts"))
 
 
-def test_resuming_tells_what_differs(cli: Run, tiny: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_resuming_prints_what_differs(cli: Run, tiny: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     cli("fit", *tiny, "--trainer.default_root_dir=logs/a/b", "--test_after_fit=false")
     capsys.readouterr()
     cli("fit", "--resume=a", "--trainer.max_epochs=2", "--test_after_fit=false")
@@ -117,14 +117,14 @@ def test_a_resumed_run_keeps_its_optimizer_and_its_schedule(
     assert "model.init_from" in text
 
 
-def test_first_weights_of_another_run(cli: Run, tiny: list[str]) -> None:
+def test_initial_weights_of_another_run(cli: Run, tiny: list[str]) -> None:
     cli("fit", *tiny, "--trainer.default_root_dir=logs/a/b", "--test_after_fit=false")
     rest = ["--model.optimizer.init_args.lr=0.0", "--trainer.default_root_dir=logs/c/d", "--test_after_fit=false"]
     cli("fit", *tiny, "--model.init_from=a@last", *rest)
     assert same(weights("logs/c/d"), weights("logs/a/b"))
 
 
-# What is configured
+# Configurations
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
@@ -136,7 +136,7 @@ def test_every_recipe_is_valid(recipe: Path, cli: Run, capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
-def test_every_recipe_says_result_time_and_command(recipe: Path) -> None:
+def test_every_recipe_names_result_time_and_command(recipe: Path) -> None:
     head = [line for line in recipe.read_text().splitlines() if line.startswith("#")]
     assert all(any(line.startswith(f"#   {word}") for line in head) for word in ("result", "time", "command"))
     assert any(f"--config configs/{recipe.relative_to(RECIPES[0].parent)}" in line for line in head)
@@ -149,7 +149,7 @@ def test_any_network_of_torchvision(cli: Run, tiny: list[str]) -> None:
     assert weights("logs/a/b")["net.conv1.weight"].shape == (64, 3, 7, 7)
 
 
-def test_help_names_every_argument_with_its_docstring(cli: Run, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_shows_arguments_with_their_docstrings(cli: Run, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli("fit", "--help")
     text = " ".join(capsys.readouterr().out.split())
@@ -166,7 +166,7 @@ def test_help_names_every_argument_with_its_docstring(cli: Run, capsys: pytest.C
     assert "ARG:" not in text
 
 
-def test_lightning_still_asks_this_project_what_a_checkpoint_says(monkeypatch: pytest.MonkeyPatch, cli: Run) -> None:
+def test_lightning_still_reads_hyperparameters_from_a_checkpoint(monkeypatch: pytest.MonkeyPatch, cli: Run) -> None:
     """`CLI._parse_ckpt_path` overrides a private method; if Lightning stops calling it, its own would."""
     assert callable(LightningCLI._parse_ckpt_path)
     monkeypatch.setattr("src.cli.command_line.CLI._parse_ckpt_path", mock.Mock(side_effect=UserError("called")))
@@ -174,7 +174,7 @@ def test_lightning_still_asks_this_project_what_a_checkpoint_says(monkeypatch: p
         cli("fit", "--model.net=src.models.SimpleCNN", "--data=Shapes")
 
 
-# What is refused
+# Errors
 
 REFUSED = {
     "misspelled key": (["--trainer.max_epoch=3"], "did you mean trainer.max_epochs"),
@@ -210,24 +210,24 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("arguments, words", REFUSED.values(), ids=REFUSED)
-def test_bad_input_ends_with_one_paragraph(arguments: list[str], words: str, fails: Fails, tiny: list[str]) -> None:
+def test_an_error_is_one_paragraph(arguments: list[str], words: str, fails: Fails, tiny: list[str]) -> None:
     text = fails("fit", *tiny, *arguments)
     assert words in text
     assert len(text) < 700
 
 
-def test_yaml_that_does_not_parse_is_named_with_its_line(fails: Fails, tmp_path: Path) -> None:
+def test_invalid_yaml_is_reported_with_its_line(fails: Fails, tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("trainer:\n  max_epochs: [1\n")
     assert "bad.yaml, line 3, column 1 is not YAML" in fails("fit", "--config=bad.yaml")
 
 
-def test_validating_without_validation_says_so(cli: Run, fails: Fails, tiny: list[str]) -> None:
+def test_validate_needs_validation_samples(cli: Run, fails: Fails, tiny: list[str]) -> None:
     cli("fit", *tiny, "--data.val_fraction=0", "--trainer.default_root_dir=run")
     assert "no validation samples" in fails("validate", "--run=run")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=str)
-def test_a_signal_in_the_test_tells_the_scheduler(
+def test_a_signal_during_the_test_sets_the_exit_code(
     number: int, code: int, cli: Run, tiny: list[str], request: pytest.FixtureRequest
 ) -> None:
     # Where pytest runs in the background of a script, SIGINT is ignored.
@@ -242,35 +242,37 @@ def test_a_signal_in_the_test_tells_the_scheduler(
     assert stop.value.code == code
 
 
-def test_fit_alone_names_a_recipe(fails: Fails) -> None:
+def test_fit_without_arguments_suggests_a_recipe(fails: Fails) -> None:
     assert "--config configs/quickstart.yaml" in fails("fit")
 
 
 @pytest.mark.parametrize("command", ["test", "validate", "predict"])
-def test_measuring_needs_weights(command: str, fails: Fails, tiny: list[str]) -> None:
+def test_evaluation_needs_weights(command: str, fails: Fails, tiny: list[str]) -> None:
     assert "needs weights: --run RUN" in fails(command, *tiny)
 
 
-def test_a_run_is_not_written_over(cli: Run, fails: Fails, tiny: list[str]) -> None:
+def test_a_run_is_not_overwritten(cli: Run, fails: Fails, tiny: list[str]) -> None:
     cli("fit", *tiny, "--trainer.default_root_dir=logs/a/b", "--test_after_fit=false")
     assert "already holds a run" in fails("fit", *tiny, "--trainer.default_root_dir=logs/a/b")
 
 
-def test_a_checkpoint_of_another_network_is_told_by_its_parameters(cli: Run, fails: Fails, tiny: list[str]) -> None:
+def test_a_checkpoint_of_another_network_is_reported_with_its_parameters(
+    cli: Run, fails: Fails, tiny: list[str]
+) -> None:
     cli("fit", *tiny, "--trainer.default_root_dir=logs/a/b", "--test_after_fit=false")
     text = fails("test", "--run=a/b", "--model.net=src.models.DeepCNN", "--model.net.image_size=12")
     assert "of another network" in text
     assert "net.2.weight (32, 32, 3, 3) is not in the checkpoint" in text
 
 
-def test_a_truncated_checkpoint_is_named(cli: Run, fails: Fails, tiny: list[str]) -> None:
+def test_a_truncated_checkpoint_is_reported(cli: Run, fails: Fails, tiny: list[str]) -> None:
     cli("fit", *tiny, "--trainer.default_root_dir=logs/a/b", "--test_after_fit=false")
     last = Path("logs/a/b/checkpoints/last.ckpt")
     last.write_bytes(last.read_bytes()[:-1000])
     assert f"{last} cannot be read" in fails("fit", "--resume=a/b", "--trainer.max_epochs=2")
 
 
-def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(cli: Run, tiny: list[str]) -> None:
+def test_a_loss_that_is_not_finite_keeps_the_last_checkpoint(cli: Run, tiny: list[str]) -> None:
     cli("fit", *tiny, "--trainer.default_root_dir=logs/a/b", "--test_after_fit=false")
     before = weights("logs/a/b")
     with pytest.raises(SystemExit):
@@ -278,7 +280,7 @@ def test_a_loss_that_is_no_number_keeps_the_last_good_checkpoint(cli: Run, tiny:
     assert same(weights("logs/a/b"), before)
 
 
-def test_a_prolonged_run_goes_on_learning(cli: Run, tiny: list[str]) -> None:
+def test_a_run_with_more_epochs_trains_further(cli: Run, tiny: list[str]) -> None:
     """A schedule that had come to its end stretches to the new one."""
     schedule = ["--model.lr_scheduler=src.optim.WarmupDecay", "--trainer.max_epochs=1", "--test_after_fit=false"]
     cli("fit", *tiny, *schedule, "--trainer.default_root_dir=logs/a/b")
@@ -288,7 +290,7 @@ def test_a_prolonged_run_goes_on_learning(cli: Run, tiny: list[str]) -> None:
 
 
 @pytest.mark.parametrize("precision", ["64-true", "bf16-true"])
-def test_networks_of_other_number_types(precision: str, cli: Run, tiny: list[str]) -> None:
+def test_networks_of_other_dtypes(precision: str, cli: Run, tiny: list[str]) -> None:
     cli("fit", *tiny, f"--trainer.precision={precision}", "--trainer.default_root_dir=logs/a/b")
     assert (
         weights("logs/a/b")["net.0.weight"].dtype == {"64-true": torch.float64, "bf16-true": torch.bfloat16}[precision]

@@ -1,4 +1,4 @@
-"""The help of a subcommand: short, this project's arguments all there, the rest to be had."""
+"""The help of a subcommand."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Shown = Callable[..., list[str]]
 
 @pytest.fixture
 def shown(cli: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> Shown:
-    """The lines that a command prints before it ends with code 0."""
+    """The lines that a command prints before it exits with 0."""
 
     def run(*arguments: str) -> list[str]:
         with pytest.raises(SystemExit) as stop:
@@ -38,20 +38,20 @@ def own(kind: type) -> set[str]:
     return set(inspect.signature(kind).parameters) - {"kwargs"}
 
 
-def test_it_is_short(shown: Shown) -> None:
+def test_help_is_short(shown: Shown) -> None:
     lines = shown("fit", "--help")
     assert len(lines) < 200
-    assert lines[0] == "usage: python -m src [options] fit --config FILE [--KEY VALUE ...]"
+    assert lines[0] == "usage: python -m src fit --config FILE [--KEY VALUE ...]"
 
 
-def test_it_has_all_of_this_projects_arguments_and_the_common_ones_of_lightning(shown: Shown) -> None:
+def test_help_has_all_arguments_of_this_project_and_the_common_ones_of_lightning(shown: Shown) -> None:
     lines = shown("fit", "--help")
     assert options(lines, "trainer") == own(Trainer) - {"default_callbacks"} | COMMON | {"help"}
     assert options(lines, "model") == own(Classifier) - {"num_classes"}  # which the data say
     assert own(lightning.Trainer) >= COMMON
 
 
-def test_it_names_this_projects_classes_and_no_others(shown: Shown) -> None:
+def test_help_names_only_classes_of_this_project(shown: Shown) -> None:
     text = " ".join(shown("fit", "--help"))
     text = " ".join(text.split())
     assert "for example src.data.CIFAR10, src.data." in text
@@ -61,13 +61,13 @@ def test_it_names_this_projects_classes_and_no_others(shown: Shown) -> None:
     assert "Literal" not in text
 
 
-def test_it_says_how_to_see_the_rest(shown: Shown) -> None:
+def test_help_names_the_options_for_further_help(shown: Shown) -> None:
     text = " ".join(" ".join(shown("validate", "--help")).split())
     for words in ("--trainer.help", "--data.help src.data.CIFAR10", "--model.net.help src.models.DeepCNN"):
         assert words in text
 
 
-def test_the_rest_of_the_trainer(shown: Shown) -> None:
+def test_all_arguments_of_the_trainer(shown: Shown) -> None:
     names = options(shown("fit", "--trainer.help"), "trainer")
     assert names >= {"gradient_clip_val", "profiler", "max_epochs", "precision"}
 
@@ -75,3 +75,16 @@ def test_the_rest_of_the_trainer(shown: Shown) -> None:
 def test_the_arguments_of_a_class(shown: Shown) -> None:
     names = options(shown("fit", "--data.help", "src.data.CIFAR10"), "data")
     assert names >= {"data_dir", "batch_size", "split"}
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fit", "--data.help", "src.data.CIFAR10"],
+        ["fit", "--model.optimizer.help", "torch.optim.AdamW"],
+        ["test", "--trainer.help"],
+        ["doctor", "--help"],
+    ],
+)
+def test_usage_names_the_command(arguments: list[str], shown: Shown) -> None:
+    assert shown(*arguments)[0].startswith("usage: python -m src ")

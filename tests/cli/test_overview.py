@@ -1,4 +1,4 @@
-"""What is answered before torch is imported."""
+"""The answers that do not need torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.conftest import ROOT
 
 
 def help_of(monkeypatch: pytest.MonkeyPatch, kind: type[CLI], arguments: list[str]) -> str:
-    """The help of the parser that a command line builds."""
+    """The help of the parser of a command line."""
     built = []
 
     def note(self: CLI, parser: Parser, args: object) -> None:
@@ -30,7 +30,7 @@ def help_of(monkeypatch: pytest.MonkeyPatch, kind: type[CLI], arguments: list[st
     return " ".join(built[0].split())
 
 
-def test_it_names_the_subcommands_as_the_parsers_have_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_subcommands_are_those_of_the_parser(monkeypatch: pytest.MonkeyPatch) -> None:
     of_lightning = {name: does for name, does in SUBCOMMANDS.items() if name != "doctor"}
     listed = help_of(monkeypatch, CLI, []).partition("Available subcommands: (required) ")[2]
     assert listed == " ".join(f"{name} {does}" for name, does in of_lightning.items())
@@ -43,7 +43,7 @@ def test_help_goes_to_stdout(capsys: pytest.CaptureFixture[str]) -> None:
     assert all(f"  {name}" in text and does in text for name, does in SUBCOMMANDS.items())
 
 
-def test_nothing_asked_is_an_error_that_shows_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_arguments_are_an_error_with_the_same_text(capsys: pytest.CaptureFixture[str]) -> None:
     assert answer(["--help"]) == 0
     shown = capsys.readouterr().out
     assert answer([]) == 2
@@ -53,12 +53,12 @@ def test_nothing_asked_is_an_error_that_shows_the_same(capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("word", "words"),
     [
-        ("fitt", "error: fitt is no subcommand; did you mean fit?"),
-        ("zzz", "error: zzz is no subcommand; there are fit, validate,"),
+        ("fitt", "error: fitt is not a subcommand; did you mean fit?"),
+        ("zzz", "error: zzz is not a subcommand; choose from fit, validate,"),
         ("configs/a.yaml", "did you mean fit --config configs/a.yaml?"),
     ],
 )
-def test_an_unknown_subcommand_gets_the_nearest(word: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_nearest_subcommand_is_suggested(word: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert answer([word, "--config=x"]) == 2
     assert words in capsys.readouterr().err
 
@@ -71,7 +71,7 @@ def test_versions(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["fit"], ["fit", "--help"], ["--config=x.yaml", "fit"]])
-def test_the_rest_is_left_to_the_command_line_proper(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_arguments_are_left_to_the_parser(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert answer(arguments) is None
     assert capsys.readouterr() == ("", "")
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from torch import nn
 
-from src.cli.parser import Parser, check_yaml, explain
+from src.cli.parser import Parser, explain
 from src.data import ImageDataModule
 from src.errors import UserError
 
@@ -75,26 +73,3 @@ def test_a_fault_in_the_wording_shows_the_original_text(monkeypatch: pytest.Monk
 
     monkeypatch.setattr("src.cli.parser.explain", broken)
     assert error_of("--data=3").startswith('Parser key "data": ')
-
-
-def test_no_usage_names_the_file_of_the_entry_point() -> None:
-    assert Parser().prog == "python -m src"
-
-
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b"trainer:\n  max_epochs: [1\n", "recipe.yaml, line 3, column 1 is not YAML"),
-        (b"a: b: c\n", "recipe.yaml, line 1, column 5 is not YAML"),
-        (b"a: 1\na: 2\n", "recipe.yaml, line 2, column 1 is not YAML: the key a is given twice"),
-        (b"\xff\xfe\x00", "recipe.yaml is not a text file"),
-        (b"- a\n", "recipe.yaml is not a configuration"),
-        (b"", "recipe.yaml is not a configuration"),
-    ],
-)
-def test_a_file_that_is_not_a_configuration_is_named(tmp_path: Path, content: bytes, reason: str) -> None:
-    path = tmp_path / "recipe.yaml"
-    path.write_bytes(content)
-    with pytest.raises(UserError) as caught:
-        check_yaml(path)
-    assert reason in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import tomllib
@@ -131,20 +132,23 @@ def examine(arguments: list[str]) -> int:
     """Checks the machine, and the configuration if there is one; returns the exit code."""
     if any(os.environ.get(name, "0") != "0" for name in ("LOCAL_RANK", "SLURM_LOCALID")):
         return 0  # the first process of each node reports
-    return report(_findings(arguments))
-
-
-def _findings(arguments: list[str]) -> Iterator[Finding]:
-    yield check("packages", machine.packages, tomllib.loads(PYPROJECT.read_text())["project"], machine.installed())
-    yield check("machine", machine.machine)
     if len(arguments) == 1:
-        yield check("precision", machine.precision, "auto", "auto")
-        yield check("folder", machine.writable, run_directory.LOGS, "trainer.default_root_dir")
-        yield check("processes", scheduler.processes, os.environ)
-        return
+        return report(itertools.chain(_machine(), _defaults()))
     try:
-        cli = DoctorCLI(arguments)
+        findings = DoctorCLI(arguments).findings()
     except UserError as error:
-        yield Finding("FAIL", "configuration", str(error))
-    else:
-        yield from cli.findings()
+        findings = iter([Finding("FAIL", "configuration", str(error))])
+    return report(itertools.chain(_machine(), findings))
+
+
+def _machine() -> Iterator[Finding]:
+    project = tomllib.loads(PYPROJECT.read_text())["project"]
+    yield check("packages", machine.packages, project, machine.installed())
+    yield check("machine", machine.machine)
+
+
+def _defaults() -> Iterator[Finding]:
+    """What a recipe without these arguments would use."""
+    yield check("precision", machine.precision, "auto", "auto")
+    yield check("folder", machine.writable, run_directory.LOGS, "trainer.default_root_dir")
+    yield check("processes", scheduler.processes, os.environ)

@@ -114,7 +114,7 @@ def test_a_fault_in_a_recipe_is_a_finding(recipe: str, reason: str, report: Repo
         (["--trainer.max_epoch=1"], "did you mean trainer.max_epochs?"),
         (["--config=nope.yaml"], "nope.yaml"),
         (["--resume=nope"], "nope is not a run directory"),
-        (["recipe.yaml"], "forget --config"),
+        (["recipe.yaml"], "did you mean --config recipe.yaml?"),
     ],
 )
 def test_a_fault_in_the_arguments_is_a_finding(arguments: list[str], reason: str, report: Report) -> None:
