@@ -1,5 +1,5 @@
-"""Every workaround for a fault or a gap in Lightning, found in 2.6.6. tests/runtime/test_stock.py shows each fault on
-stock Lightning, and fails when the workaround is no longer needed."""
+"""Every workaround for a fault or a gap in Lightning, found in 2.6.6. tests/runtime/test_lightning_workarounds.py
+shows each fault on stock Lightning, and fails when the workaround is no longer needed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def step_plateau_scheduler(trainer: lightning.Trainer) -> None:
 
     Lightning skips it for as long as the loop is marked as restarting, which is until the next epoch. Its public
     setter sets the opposite where trainer.max_steps ends the training.
-    (test_a_plateau_schedule_misses_the_epoch_that_was_resumed)
+    (test_a_plateau_scheduler_misses_the_resumed_epoch)
     """
     trainer.fit_loop._restarting = False
 
@@ -24,7 +24,7 @@ def date_back_epoch(checkpoint: dict[str, Any]) -> None:
     """Marks a checkpoint that was saved at the start of an epoch as saved at the end of the epoch before.
 
     Lightning takes it for one at the end of the new epoch and skips that on resume.
-    (test_a_checkpoint_of_an_epochs_start_skips_the_epoch)
+    (test_a_checkpoint_saved_at_the_start_of_an_epoch_skips_the_epoch)
     """
     progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]
     for counts in (progress["total"], progress["current"]):

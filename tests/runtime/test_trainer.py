@@ -1,142 +1,131 @@
-"""What the trainer adds to Lightning's."""
+"""What this project's Trainer adds to Lightning's."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch.callbacks import EarlyStopping
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelSummary
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 import src.runtime.trainer
-from src.runtime.precision import native_precision
+from src.data import ImageSet
+from src.errors import UserError
 from src.runtime.run_checkpoints import RunCheckpoints
 from src.runtime.trainer import Trainer
-from tests.toys import Squares, classifier, trainer
+from tests.toys import CallAt, Squares, classifier, fit, last_checkpoint, trainer
 
 
-@pytest.mark.parametrize(
-    "capabilities, expected",
-    [
-        ({"avx512_bf16": True}, "bf16-mixed"),
-        ({"amx_bf16": True, "avx512_bf16": False}, "bf16-mixed"),
-        ({"avx512_f": True}, "32-true"),
-        ({}, "32-true"),
-    ],
-)
-def test_auto_is_bf16_where_the_processor_computes_it(
-    capabilities: dict[str, bool], expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
-    assert native_precision("cpu") == expected
+class OwnCheckpoints(RunCheckpoints):
+    pass
 
 
-@pytest.mark.parametrize("capability, expected", [((9, 0), "bf16-mixed"), ((8, 0), "bf16-mixed"), ((7, 5), "32-true")])
-def test_auto_is_bf16_from_ampere_on(
-    capability: tuple[int, int], expected: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
-    assert native_precision() == native_precision("gpu") == expected
+def test_precision_auto_is_the_native_precision(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(src.runtime.trainer, "native_precision", lambda accelerator: "64-true")
+    assert Trainer(default_root_dir=str(tmp_path), accelerator="cpu").precision == "64-true"
 
 
-def test_auto_is_resolved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(src.runtime.trainer, "native_precision", lambda accelerator: "32-true")
-    assert Trainer(default_root_dir=str(tmp_path), accelerator="cpu").precision == "32-true"
+@pytest.mark.parametrize("own", [RunCheckpoints(), OwnCheckpoints()])
+def test_a_callback_of_the_same_class_or_a_subclass_replaces_the_default(own: RunCheckpoints, tmp_path: Path) -> None:
+    assert trainer(tmp_path, callbacks=own).checkpoint_callbacks == [own]
 
 
-def test_a_callback_of_the_same_class_replaces_one(tmp_path: Path) -> None:
-    own = RunCheckpoints(monitor="val/loss", mode="min")
-    callbacks = trainer(tmp_path, callbacks=own).checkpoint_callbacks
-    assert callbacks == [own]
-
-
-def test_other_callbacks_are_added(tmp_path: Path) -> None:
+def test_callbacks_of_other_classes_are_added(tmp_path: Path) -> None:
     stopping = EarlyStopping("val/loss")
-    callbacks = trainer(tmp_path, callbacks=[stopping]).callbacks  # pyright: ignore[reportAttributeAccessIssue]
-    assert stopping in callbacks
-    assert any(isinstance(callback, RunCheckpoints) for callback in callbacks)
+    with_it, without = trainer(tmp_path, callbacks=[stopping]), trainer(tmp_path)
+    assert stopping in with_it.callbacks  # pyright: ignore[reportAttributeAccessIssue]
+    assert len(with_it.callbacks) == len(without.callbacks) + 1  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def test_the_logger_is_tensorboard_unless_another_is_given(tmp_path: Path) -> None:
+@pytest.mark.parametrize("class_, argument", [(LearningRateMonitor, "logger"), (ModelSummary, "enable_model_summary")])
+def test_a_callback_without_its_logger_or_summary_is_left_out(class_: type, argument: str, tmp_path: Path) -> None:
+    for value in (True, False):
+        callbacks = trainer(tmp_path, **{argument: value}).callbacks  # pyright: ignore[reportAttributeAccessIssue]
+        assert any(isinstance(callback, class_) for callback in callbacks) is value
+
+
+def test_the_default_logger_is_tensorboard(tmp_path: Path) -> None:
+    assert isinstance(trainer(tmp_path, logger=None).logger, TensorBoardLogger)
     assert isinstance(trainer(tmp_path, logger=True).logger, TensorBoardLogger)
     assert isinstance(trainer(tmp_path, logger=CSVLogger(tmp_path)).logger, CSVLogger)
     assert trainer(tmp_path, logger=False).logger is None
 
 
 @pytest.mark.parametrize("which", ["best", "last"])
-def test_the_weights_that_were_asked_for_are_tested(which: str, tmp_path: Path) -> None:
-    fitted = trainer(tmp_path, test_checkpoint=which, max_epochs=2)
-    fitted.fit(classifier(), datamodule=Squares())
+def test_test_checkpoint_selects_the_tested_weights(which: str, tmp_path: Path) -> None:
+    fitted = fit(tmp_path, test=True, test_checkpoint=which, max_epochs=2)
     assert fitted.ckpt_path == str(tmp_path / "checkpoints" / f"{which}.ckpt")
 
 
 def test_without_validation_the_last_weights_are_tested(tmp_path: Path) -> None:
-    fitted = trainer(tmp_path)
-    fitted.fit(classifier(), datamodule=Squares(val_fraction=0.0))
-    assert fitted.ckpt_path == str(tmp_path / "checkpoints" / "last.ckpt")
+    last = str(tmp_path / "checkpoints" / "last.ckpt")
+    assert fit(tmp_path, data=Squares(val_fraction=0.0), test=True).ckpt_path == last
     assert not (tmp_path / "checkpoints" / "best.ckpt").exists()
+    fit(tmp_path)  # leaves a best.ckpt, which is not that of the next run
+    assert fit(tmp_path, data=Squares(val_fraction=0.0), test=True).ckpt_path == last
 
 
 def test_a_fast_dev_run_writes_no_checkpoint(tmp_path: Path) -> None:
-    trainer(tmp_path, fast_dev_run=True).fit(classifier(), datamodule=Squares())
+    fit(tmp_path, fast_dev_run=True, test=True)
     assert not (tmp_path / "checkpoints").exists()
 
 
-def test_overfitting_sees_the_same_batches_in_every_epoch(tmp_path: Path) -> None:
+def test_validate_without_validation_samples_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no validation samples; data\.val_fraction"):
+        trainer(tmp_path).validate(classifier(), datamodule=Squares(val_fraction=0.0))
+
+
+def test_overfit_batches_repeats_the_same_batches_each_epoch(tmp_path: Path) -> None:
     seen: list[list[int]] = []
 
     class Watched(Squares):
-        def on_after_batch_transfer(self, batch, dataloader_idx):
+        def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
             if self.trainer and self.trainer.training:
                 seen.append(batch.indices_B.tolist())
             return super().on_after_batch_transfer(batch, dataloader_idx)
 
-    trainer(tmp_path, overfit_batches=2, max_epochs=2).fit(classifier(), datamodule=Watched(), test_after_fit=False)
+    fit(tmp_path, data=Watched(), overfit_batches=2, max_epochs=2)
     assert len(seen) == 4
     assert seen[:2] == seen[2:]
 
 
-def test_gradients_of_two_half_batches_make_one_step(tmp_path: Path) -> None:
-    """Accumulated over two batches of 6, the weights are those after whole batches of 12."""
+def test_two_accumulated_batches_equal_one_of_twice_the_size(tmp_path: Path) -> None:
     weights = []
     for size, accumulate in ((12, 1), (6, 2)):
         model = classifier(optimizer=lambda params: torch.optim.SGD(params, lr=0.1))
-        data = Squares(batch_size=size)  # 24 samples for training, shuffled the same
-        fitted = trainer(tmp_path / str(size), accumulate_grad_batches=accumulate)
-        fitted.fit(model, datamodule=data, test_after_fit=False)
+        fit(tmp_path / str(size), model, Squares(batch_size=size), accumulate_grad_batches=accumulate)
         weights.append(model.net.state_dict())
     torch.testing.assert_close(weights[0], weights[1])
 
 
-def test_a_data_module_serves_two_fits(tmp_path: Path) -> None:
+def test_a_data_module_can_be_used_in_two_fits(tmp_path: Path) -> None:
     data = Squares()
     for name in ("first", "second"):
-        fitted = trainer(tmp_path / name)
-        fitted.fit(classifier(), datamodule=data)
-        assert fitted.global_step == 4
+        assert fit(tmp_path / name, data=data).global_step == 4
 
 
-def test_a_run_that_keeps_no_best_does_not_test_anothers(tmp_path: Path) -> None:
-    trainer(tmp_path).fit(classifier(), datamodule=Squares(), test_after_fit=False)
-    fitted = trainer(tmp_path)
-    fitted.fit(classifier(), datamodule=Squares(val_fraction=0.0))
-    assert fitted.ckpt_path == str(tmp_path / "checkpoints" / "last.ckpt")
-
-
-def test_a_compiled_network_is_logged_and_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiled_network_trains_with_a_logger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compiled = torch.nn.Module.compile
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled(self, backend="eager"))
-    fitted = trainer(tmp_path, logger=True)
-    fitted.fit(classifier(compile=True), datamodule=Squares(), test_after_fit=False)
-    assert fitted.global_step == 4
+    assert fit(tmp_path, classifier(compile=True), logger=True).global_step == 4
 
 
-def test_a_plateau_schedule_watches_what_it_was_told(tmp_path: Path) -> None:
-    from lightning.pytorch.cli import ReduceLROnPlateau
+def test_a_run_whose_test_set_is_missing_keeps_its_weights_and_can_be_tested_later(tmp_path: Path) -> None:
+    class Missing(Squares):
+        missing = False
 
-    model = classifier(lr_scheduler=lambda optimizer: ReduceLROnPlateau(optimizer, monitor="val/acc", mode="max"))
-    fitted = trainer(tmp_path, max_epochs=2)
-    fitted.fit(model, datamodule=Squares(), test_after_fit=False)
-    assert fitted.lr_scheduler_configs[0].monitor == "val/acc"
+        def read(self, subset: str) -> ImageSet:
+            if self.missing:
+                raise UserError(f"{subset} does not exist")
+            return super().read(subset)
+
+    data = Missing()
+    remove = CallAt("on_train_batch_start", 4, lambda: setattr(data, "missing", True))  # in the second epoch
+    with pytest.raises(UserError, match="test does not exist"):
+        fit(tmp_path, data=data, test=True, max_epochs=2, callbacks=remove)
+    assert last_checkpoint(tmp_path)["epoch"] == 2
+    fit(tmp_path, resume=True, test=True, max_epochs=2)
+    assert json.loads((tmp_path / "results.json").read_text()).keys() == {"fit", "test"}

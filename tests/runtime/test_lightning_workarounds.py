@@ -1,10 +1,11 @@
-"""The faults of stock Lightning that parts of this project are there for.
+"""The faults of stock Lightning for which this project has workarounds or parts.
 
-Where one of these tests fails, Lightning has fixed it, and the part that its docstring names can be removed.
+If one of these tests fails, Lightning has fixed the fault, and what its docstring names can be removed.
 """
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import sys
@@ -22,11 +23,13 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
+from src.runtime import lightning_workarounds
 from tests.conftest import ROOT
+from tests.toys import CallAt, Interrupted
 
 
 class Module(LightningModule):
-    """A layer with dropout before it, as anyone would write it."""
+    """Dropout and a linear layer."""
 
     def __init__(self, plateau: bool = False) -> None:
         super().__init__()
@@ -47,17 +50,6 @@ class Module(LightningModule):
             return optimizer
         schedule = {"scheduler": ReduceLROnPlateau(optimizer, patience=0), "monitor": "val", "interval": "epoch"}
         return {"optimizer": optimizer, "lr_scheduler": schedule}
-
-
-class Die(Callback):
-    """Interrupts a run after n steps."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
-        if trainer.global_step == self.step:
-            raise InterruptedError
 
 
 def loader(shuffle: bool = True) -> DataLoader[Any]:
@@ -83,7 +75,7 @@ def fit(directory: Path, *callbacks: Callback, resume: bool = False, module: Mod
     return module
 
 
-QUIET = [
+pytestmark = [
     pytest.mark.filterwarnings(f"ignore:.*{text}")
     for text in (
         "does not have many workers",
@@ -92,49 +84,48 @@ QUIET = [
         "have no `val_dataloader`",
     )
 ]
-pytestmark = QUIET
 
 
-def test_a_run_resumed_in_an_epoch_is_another_run(tmp_path: Path) -> None:
+def test_a_run_resumed_within_an_epoch_ends_with_other_weights(tmp_path: Path) -> None:
     """IndexLoader and StepSeed."""
-    whole = fit(tmp_path / "whole")
-    with pytest.raises(InterruptedError):
-        fit(tmp_path / "died", Die(6))
-    resumed = fit(tmp_path / "died", resume=True)
-    first, second = (next(module.parameters()).detach() for module in (whole, resumed))
+    undisturbed = fit(tmp_path / "undisturbed")
+    with pytest.raises(Interrupted):
+        fit(tmp_path / "resumed", CallAt("on_train_batch_start", 6))
+    resumed = fit(tmp_path / "resumed", resume=True)
+    first, second = (next(module.parameters()).detach() for module in (undisturbed, resumed))
     assert not torch.allclose(first, second)
 
 
-def test_a_plateau_schedule_misses_the_epoch_that_was_resumed(tmp_path: Path) -> None:
+def test_a_plateau_scheduler_misses_the_resumed_epoch(tmp_path: Path) -> None:
     """lightning_workarounds.step_plateau_scheduler."""
 
     def rate(module: Module) -> float:
         return module.optimizers(use_pl_optimizer=False).param_groups[0]["lr"]  # pyright: ignore
 
-    whole = fit(tmp_path / "whole", module=Module(plateau=True))
-    with pytest.raises(InterruptedError):
-        fit(tmp_path / "died", Die(6), module=Module(plateau=True))
-    resumed = fit(tmp_path / "died", resume=True, module=Module(plateau=True))
-    assert (rate(whole), rate(resumed)) == (pytest.approx(0.01), pytest.approx(0.1))
+    undisturbed = fit(tmp_path / "undisturbed", module=Module(plateau=True))
+    with pytest.raises(Interrupted):
+        fit(tmp_path / "resumed", CallAt("on_train_batch_start", 6), module=Module(plateau=True))
+    resumed = fit(tmp_path / "resumed", resume=True, module=Module(plateau=True))
+    assert (rate(undisturbed), rate(resumed)) == (pytest.approx(0.01), pytest.approx(0.1))
 
 
-def test_a_checkpoint_of_an_epochs_start_skips_the_epoch(tmp_path: Path) -> None:
+def test_a_checkpoint_saved_at_the_start_of_an_epoch_skips_the_epoch(tmp_path: Path) -> None:
     """lightning_workarounds.date_back_epoch."""
 
     class AtStart(Callback):
         def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
             if trainer.current_epoch == 1:
                 trainer.save_checkpoint(tmp_path / "start.ckpt")
-                raise InterruptedError
+                raise Interrupted
 
-    with pytest.raises(InterruptedError):
+    with pytest.raises(Interrupted):
         fit(tmp_path, AtStart())
     (tmp_path / "start.ckpt").replace(tmp_path / "last.ckpt")
     resumed = fit(tmp_path, resume=True)
     assert resumed.trainer.global_step == 4  # of 8
 
 
-def test_an_epochs_metrics_are_drawn_after_its_checkpoint(tmp_path: Path) -> None:
+def test_the_metrics_of_an_epoch_are_logged_after_its_checkpoint(tmp_path: Path) -> None:
     """RunCheckpoints.on_train_epoch_start."""
     order: list[str] = []
 
@@ -142,7 +133,7 @@ def test_an_epochs_metrics_are_drawn_after_its_checkpoint(tmp_path: Path) -> Non
         def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
             order.extend(name for name in metrics if name == "loss")
 
-    class Saves(ModelCheckpoint):
+    class OrderedCheckpoint(ModelCheckpoint):
         def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
             super().on_train_epoch_end(trainer, pl_module)
             order.append("checkpoint")
@@ -151,7 +142,7 @@ def test_an_epochs_metrics_are_drawn_after_its_checkpoint(tmp_path: Path) -> Non
         max_epochs=1,
         accelerator="cpu",
         logger=Logger(tmp_path),
-        callbacks=Saves(tmp_path, save_top_k=-1, save_on_train_epoch_end=True),
+        callbacks=OrderedCheckpoint(tmp_path, save_top_k=-1, save_on_train_epoch_end=True),
         enable_progress_bar=False,
         enable_model_summary=False,
         log_every_n_steps=1,
@@ -160,7 +151,7 @@ def test_an_epochs_metrics_are_drawn_after_its_checkpoint(tmp_path: Path) -> Non
     assert order == ["checkpoint", "loss"]
 
 
-def test_a_flipped_bit_is_a_changed_weight(tmp_path: Path) -> None:
+def test_a_flipped_bit_changes_a_weight_without_an_error(tmp_path: Path) -> None:
     """checkpoint_file.read."""
     path = tmp_path / "last.ckpt"
     weight = torch.arange(64.0) + 1000
@@ -173,41 +164,42 @@ def test_a_flipped_bit_is_a_changed_weight(tmp_path: Path) -> None:
         assert archive.testzip()
 
 
-def test_evaluation_on_three_ranks_counts_twelve_of_ten_samples() -> None:
+def test_three_ranks_evaluate_twelve_of_ten_samples() -> None:
     """IndexLoader and `use_distributed_sampler=False`."""
     ten = TensorDataset(torch.arange(10))
     assert sum(len(list(DistributedSampler(ten, 3, rank, shuffle=False))) for rank in range(3)) == 12
 
 
-def test_averaging_leaves_the_average_in_the_network(tmp_path: Path) -> None:
+def test_weight_averaging_leaves_the_average_in_the_network(tmp_path: Path) -> None:
     """EMA."""
     trained: list[Tensor] = []
 
-    class Look(Callback):
+    class Watch(Callback):
         def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any, **kwargs: Any) -> None:
             trained.append(next(pl_module.parameters()).detach().clone())
 
-    module = fit(tmp_path, Look(), WeightAveraging())
+    module = fit(tmp_path, Watch(), WeightAveraging())
     assert not torch.equal(next(module.parameters()), trained[-1])
 
 
 TERMINATED = """
-import os, signal
-from tests.runtime.test_stock import *
+from tests.runtime.test_lightning_workarounds import *
 
-class Terminate(Callback):
-    def on_train_batch_start(self, trainer, *rest):
-        if trainer.global_step == 2:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-fit(Path(sys.argv[1]), Terminate())
+fit(Path(sys.argv[1]), CallAt("on_train_batch_start", 2, lambda: signal.raise_signal(signal.SIGTERM)))
 """
 
 
 @pytest.mark.slow
-def test_a_terminated_run_looks_like_a_finished_one(tmp_path: Path) -> None:
+def test_a_terminated_run_exits_with_code_0(tmp_path: Path) -> None:
     """StopOnSignal."""
     command = [sys.executable, "-W", "ignore", "-c", TERMINATED, str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0 != 128 + signal.SIGTERM, done.stderr[-2000:]
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] < 8
+
+
+def test_every_workaround_names_an_existing_test() -> None:
+    named = set(re.findall(r"\btest_\w+(?=\))", Path(lightning_workarounds.__file__).read_text()))
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
+    assert len(named) == 3
+    assert {name for name in named if f"def {name}(" not in tests} == set()
