@@ -35,7 +35,7 @@ def date_back_epoch(checkpoint: dict[str, Any]) -> None:
 class ExplicitConfiguration:
     """A mixin of LightningCLI that keeps hyperparameters stored in a checkpoint from overriding the command line.
 
-    There is no public switch. (tests/cli: test_lightning_still_asks_this_project_what_a_checkpoint_says)
+    There is no public switch. (tests/cli: test_lightning_still_reads_hyperparameters_from_a_checkpoint)
     """
 
     def _parse_ckpt_path(self) -> None:
