@@ -11,6 +11,7 @@ from typing import Any
 import lightning
 import torch
 from lightning import Callback, LightningModule
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
 from src.classifier import Classifier
@@ -136,3 +137,14 @@ def fit(
 
 def last_checkpoint(directory: Path) -> dict[str, Any]:
     return read(directory / "checkpoints" / "last.ckpt")
+
+
+Scalars = dict[str, list[tuple[int, float]]]
+
+
+def logged_scalars(directory: Path) -> Scalars:
+    """The step and value of each training and validation scalar. The test logs to a file of its own, and TensorBoard
+    reads the files of the same second in any order."""
+    events = EventAccumulator(str(directory), {"scalars": 0}).Reload()
+    names = [name for name in events.Tags()["scalars"] if name.startswith(("train/", "val/", "lr-"))]
+    return {name: [(event.step, event.value) for event in events.Scalars(name)] for name in names}

@@ -1,4 +1,4 @@
-"""Stopping on a signal: the checkpoint that is saved, and the resumed run."""
+"""Stopping on a signal: the checkpoint that is saved, the exit code, and the resumed run."""
 
 from __future__ import annotations
 
@@ -6,114 +6,100 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
-from lightning import Callback
 
-from tests.conftest import ROOT
-from tests.toys import Squares, classifier, trainer
-
-
-class Send(Callback):
-    """Sends this process a signal at a hook, the nth time that it is called."""
-
-    def __init__(self, hook: str, time: int, number: int) -> None:
-        calls = iter(range(time + 1))
-
-        def send(*args: Any, **kwargs: Any) -> None:
-            if next(calls, None) == time:
-                os.kill(os.getpid(), number)
-
-        setattr(self, hook, send)
+from src.runtime.checkpoint_file import read
+from src.runtime.stop_on_signal import SIGNALS
+from tests.conftest import ROOT, TINY
+from tests.processes import finish, process_ids, start
+from tests.toys import CallAt, fit, last_checkpoint
 
 
-def fit(directory: Path, *callbacks: Callback, resume: bool = False) -> None:
-    (directory / "config.yaml").touch()
-    fitted = trainer(directory, max_epochs=2, callbacks=list(callbacks))
-    fitted.fit(classifier(), datamodule=Squares(), resume=str(directory) if resume else None, test_after_fit=False)
-
-
-def last(directory: Path) -> dict[str, Any]:
-    return torch.load(directory / "checkpoints" / "last.ckpt", weights_only=True)
+def send(hook: str, nth: int, number: int) -> CallAt:
+    """Sends this process a signal when Lightning calls the hook for the nth time, counted from 0."""
+    return CallAt(hook, nth, partial(signal.raise_signal, number))
 
 
 @pytest.mark.parametrize(
     "number, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGUSR1, 138)], ids=lambda value: str(value)
 )
 @pytest.mark.parametrize(
-    "hook, time, step",
+    "hook, nth, step",
     [
         ("on_train_batch_start", 1, 2),  # the step is finished
-        ("on_train_batch_start", 3, 4),  # the epoch too, if it was its last
+        ("on_train_batch_start", 3, 4),  # and the epoch, if it was its last step
         ("on_validation_start", 0, 4),
         ("on_train_batch_start", 5, 6),
         ("on_train_batch_start", 7, 8),
     ],
 )
-def test_the_step_is_finished_and_saved_and_the_run_goes_on(
-    number: int, code: int, hook: str, time: int, step: int, tmp_path: Path
+def test_a_stopped_run_has_finished_its_step_and_resumes_exactly(
+    number: int, code: int, hook: str, nth: int, step: int, tmp_path: Path
 ) -> None:
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    whole.mkdir()
-    parts.mkdir()
-    fit(whole)
+    undisturbed, stopped = tmp_path / "undisturbed", tmp_path / "stopped"
+    fit(undisturbed, max_epochs=2)
     before = signal.getsignal(number)
-    with pytest.raises(SystemExit) as stop:
-        fit(parts, Send(hook, time, number))
-    assert stop.value.code == code
-    assert last(parts)["global_step"] == step
+    with pytest.raises(SystemExit) as raised:
+        fit(stopped, max_epochs=2, callbacks=send(hook, nth, number))
+    assert raised.value.code == code
+    assert last_checkpoint(stopped)["global_step"] == step
     assert signal.getsignal(number) == before
-    fit(parts, resume=True)
-    torch.testing.assert_close(last(parts)["state_dict"], last(whole)["state_dict"], rtol=0, atol=0)
+    fit(stopped, max_epochs=2, resume=True)
+    weights, expected = (last_checkpoint(directory)["state_dict"] for directory in (stopped, undisturbed))
+    torch.testing.assert_close(weights, expected, rtol=0, atol=0)
 
 
 def test_a_validation_within_an_epoch_is_finished(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").touch()
-    fitted = trainer(tmp_path, max_epochs=2, val_check_interval=2, callbacks=Send("on_train_batch_start", 1, 10))
-    with pytest.raises(SystemExit) as stop:
-        fitted.fit(classifier(), datamodule=Squares(), test_after_fit=False)
-    assert stop.value.code == 138
-    saved = last(tmp_path)
-    assert saved["global_step"] == 2  # of four in the epoch
-    assert torch.load(tmp_path / "checkpoints" / "best.ckpt", weights_only=True)["global_step"] == 2
+    with pytest.raises(SystemExit) as raised:
+        fit(tmp_path, max_epochs=2, val_check_interval=2, callbacks=send("on_train_batch_start", 1, signal.SIGUSR1))
+    assert raised.value.code == 138
+    assert last_checkpoint(tmp_path)["global_step"] == 2  # of four in the epoch
+    assert read(tmp_path / "checkpoints" / "best.ckpt")["global_step"] == 2
 
 
-def test_what_to_do_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_accumulated_batches_are_finished(tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
-        fit(tmp_path, Send("on_train_batch_start", 1, signal.SIGTERM))
+        fit(tmp_path, accumulate_grad_batches=2, callbacks=send("on_train_batch_start", 0, signal.SIGTERM))
+    assert last_checkpoint(tmp_path)["global_step"] == 1  # after two batches
+
+
+def test_the_message_says_where_the_run_stopped_and_how_to_resume(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        fit(tmp_path, callbacks=send("on_train_batch_start", 1, signal.SIGTERM))
     text = capsys.readouterr().err
     assert "stopped by SIGTERM at epoch 0, step 2" in text
     assert f"fit --resume {tmp_path}" in text
 
 
-def test_after_training_the_handlers_are_lightnings_and_pythons_again(tmp_path: Path) -> None:
-    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
+def test_training_restores_the_signal_handlers(tmp_path: Path) -> None:
+    before = [signal.getsignal(number) for number in SIGNALS]
     fit(tmp_path)
-    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)] == before
+    assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
-WAITING = """
+LONG_STEP = """
 import sys, time
-from pathlib import Path
 from tests.runtime.test_stop_on_signal import *
 
-class Wait(Callback):
-    def on_train_batch_start(self, *args, **kwargs):
-        print("waiting", flush=True)
-        end = time.monotonic() + 60
-        while time.monotonic() < end:
-            time.sleep(0.1)
+def wait():
+    print("waiting", flush=True)
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        time.sleep(0.1)
 
-fit(Path(sys.argv[1]), Wait())
+fit(Path(sys.argv[1]), callbacks=CallAt("on_train_batch_start", 0, wait))
 """
 
 
 @pytest.mark.slow
-def test_a_second_interrupt_does_not_wait_for_the_step(tmp_path: Path) -> None:
-    command = [sys.executable, "-W", "ignore", "-c", WAITING, str(tmp_path)]
+def test_a_second_signal_ends_the_process_at_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "ignore", "-c", LONG_STEP, str(tmp_path)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         assert any(line == "waiting\n" for line in process.stdout)
@@ -122,3 +108,19 @@ def test_a_second_interrupt_does_not_wait_for_the_step(tmp_path: Path) -> None:
             process.wait(1)
         process.send_signal(signal.SIGINT)
         assert process.wait(5) == -signal.SIGINT
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the ranks in /proc")
+@pytest.mark.parametrize("rank, number, code", [(0, signal.SIGTERM, 143), (1, signal.SIGUSR1, 138)])
+def test_a_signal_to_one_rank_stops_all(rank: int, number: int, code: int, tmp_path: Path) -> None:
+    """Also where ranks are apart in time."""
+    process = start(
+        *(*TINY, "--trainer.max_epochs=3", "--trainer.devices=2", "--trainer.strategy=ddp"),
+        *("--trainer.callbacks+=tests.toys.LateRank", f"--trainer.default_root_dir={tmp_path}"),
+    )
+    os.kill(process_ids(process)[rank], number)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == code, output[-3000:]
+    assert output.count(f"stopped by {signal.Signals(number).name}") == 1
+    assert "resumes from" in finish(f"--resume={tmp_path}")

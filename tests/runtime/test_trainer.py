@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,10 @@ from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, Mode
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 import src.runtime.trainer
-from src.data import ImageSet
 from src.errors import UserError
 from src.runtime.run_checkpoints import RunCheckpoints
 from src.runtime.trainer import Trainer
-from tests.toys import CallAt, Squares, classifier, fit, last_checkpoint, trainer
+from tests.toys import Squares, classifier, fit, trainer
 
 
 class OwnCheckpoints(RunCheckpoints):
@@ -111,21 +109,3 @@ def test_a_compiled_network_trains_with_a_logger(tmp_path: Path, monkeypatch: py
     compiled = torch.nn.Module.compile
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled(self, backend="eager"))
     assert fit(tmp_path, classifier(compile=True), logger=True).global_step == 4
-
-
-def test_a_run_whose_test_set_is_missing_keeps_its_weights_and_can_be_tested_later(tmp_path: Path) -> None:
-    class Missing(Squares):
-        missing = False
-
-        def read(self, subset: str) -> ImageSet:
-            if self.missing:
-                raise UserError(f"{subset} does not exist")
-            return super().read(subset)
-
-    data = Missing()
-    remove = CallAt("on_train_batch_start", 4, lambda: setattr(data, "missing", True))  # in the second epoch
-    with pytest.raises(UserError, match="test does not exist"):
-        fit(tmp_path, data=data, test=True, max_epochs=2, callbacks=remove)
-    assert last_checkpoint(tmp_path)["epoch"] == 2
-    fit(tmp_path, resume=True, test=True, max_epochs=2)
-    assert json.loads((tmp_path / "results.json").read_text()).keys() == {"fit", "test"}
