@@ -1,4 +1,4 @@
-"""How the process computes on a CPU."""
+"""Settings of the CPU."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from tests.conftest import ROOT
 from tests.toys import trainer
 
 
-def test_a_trainer_counts_subnormal_numbers_as_zero(tmp_path: Path) -> None:
+def test_a_trainer_flushes_subnormal_numbers_to_zero(tmp_path: Path) -> None:
     torch.set_flush_denormal(False)
     assert torch.tensor(1e-39) * 1 > 0
     trainer(tmp_path)
     assert torch.tensor(1e-39) * 1 == 0
 
 
-@pytest.mark.parametrize("libc", [None, object()], ids=["none", "without mallopt"])
-def test_elsewhere_than_with_glibc_memory_is_left_alone(libc: object, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("libc", [None, object()], ids=["none", "no mallopt"])
+def test_a_c_library_without_mallopt_is_left_as_it_is(libc: object, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cpu, "_libc", lambda: libc)
     cpu.configure()
 
@@ -36,7 +36,7 @@ def run(program: str, **environment: str) -> str:
 
 
 @pytest.mark.slow
-def test_the_command_line_sets_up_every_thread() -> None:
+def test_the_command_line_configures_every_thread() -> None:
     program = """
 import contextlib, torch
 from src.cli.main import main
@@ -49,9 +49,9 @@ print((torch.full([2**22], 1e-39) * 1).count_nonzero().item())
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux", reason="glibc alone returns memory so eagerly")
-def test_memory_that_was_given_back_stays() -> None:
-    # Tensors of 4,096 pages of 4 kB, which are faulted in again when they were given back.
+@pytest.mark.skipif(sys.platform != "linux", reason="for glibc only")
+def test_freed_memory_is_kept() -> None:
+    # Tensors of 4,096 pages of 4 kB. Pages that were returned to the system are page faults when used again.
     program = """
 import resource, torch
 from src.runtime import cpu
@@ -64,6 +64,6 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
     # By default glibc adapts its threshold, so that it returns memory in some processes and not in others.
     returns = {"MALLOC_MMAP_THRESHOLD_": str(2**16)}
-    kept, returned = run(program, **returns), run(program.replace("cpu.configure()", ""), **returns)
+    configured, default = run(program, **returns), run(program.replace("cpu.configure()", ""), **returns)
     # With huge pages a tensor has 8 pages instead of 4,096.
-    assert 5 * int(kept) < int(returned)
+    assert 5 * int(configured) < int(default)

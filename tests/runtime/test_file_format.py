@@ -13,9 +13,9 @@ import yaml
 from src.errors import UserError
 from src.runtime import file_format
 from src.runtime.checkpoint_file import read
-from tests.toys import Squares, classifier, trainer
+from tests.toys import fit, last_checkpoint
 
-# What a config.yaml of format 1 had.
+# A config.yaml of format 1.
 FORMAT_1: dict[str, Any] = {
     "seed_everything": 3,
     "trainer": {
@@ -63,8 +63,8 @@ def test_a_configuration_of_format_1_gets_the_new_class_paths_and_arguments() ->
     assert config["data"]["init_args"]["augment"] == [{"class_path": "src.data.augment.Flip"}]
 
 
-def test_the_current_format_stays() -> None:
-    config = {"format_version": file_format.FORMAT_VERSION, "model": {"net": {"class_path": "src.nets.Mine"}}}
+def test_a_configuration_of_the_current_format_does_not_change() -> None:
+    config = {"format_version": file_format.FORMAT_VERSION, "model": {"net": {"class_path": "src.nets.Own"}}}
     assert file_format.migrate_config(config, "config.yaml") == config
 
 
@@ -74,13 +74,13 @@ def test_every_new_class_path_exists(class_path: str) -> None:
     assert hasattr(importlib.import_module(module), name)
 
 
-def test_the_optimizer_of_the_notebooks_is_torchs() -> None:
+def test_rmsprop_of_format_1_becomes_that_of_torch() -> None:
     config = file_format.migrate_config({"optimizer": {"class_path": "src.rmsprop.RMSprop"}}, "recipe.yaml")
     assert config["optimizer"]["class_path"] == "torch.optim.RMSprop"
 
 
 @pytest.mark.parametrize("class_path", ["src.nets.CIFARResNet18", "src.callbacks.records.Records"])
-def test_a_class_that_no_longer_exists_is_named(class_path: str) -> None:
+def test_a_class_that_no_longer_exists_is_an_error(class_path: str) -> None:
     with pytest.raises(UserError, match=f"old.yaml uses {class_path}, which no longer exists"):
         file_format.migrate_config({"net": {"class_path": class_path}}, "old.yaml")
 
@@ -93,25 +93,21 @@ def test_a_file_of_an_unknown_version_is_refused(version: Any) -> None:
 
 def test_a_run_of_format_1_resumes(tmp_path: Path) -> None:
     """The checkpoint of an undisturbed run, written as format 1 wrote it, continues to the same weights."""
-    for name in ("undisturbed", "resumed"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "config.yaml").touch()
-    trainer(tmp_path / "undisturbed", max_epochs=2).fit(classifier(), datamodule=Squares(), test_after_fit=False)
-    trainer(tmp_path / "resumed", max_epochs=1).fit(classifier(), datamodule=Squares(), test_after_fit=False)
+    fit(tmp_path / "undisturbed", max_epochs=2)
+    fit(tmp_path / "resumed", max_epochs=1)
     path = tmp_path / "resumed" / "checkpoints" / "last.ckpt"
     checkpoint = torch.load(path, weights_only=True)
     del checkpoint["format_version"]
     checkpoint["callbacks"]["Checkpoints"] = checkpoint["callbacks"].pop("RunCheckpoints")
     torch.save(checkpoint, path)
-    resumed = trainer(tmp_path / "resumed", max_epochs=2)
-    resumed.fit(classifier(), datamodule=Squares(), resume=str(tmp_path / "resumed"), test_after_fit=False)
-    expected = read(tmp_path / "undisturbed" / "checkpoints" / "last.ckpt")
-    torch.testing.assert_close(read(path)["state_dict"], expected["state_dict"], rtol=0, atol=0)
-    assert read(path)["format_version"] == file_format.FORMAT_VERSION
-    assert resumed.checkpoint_callback.best["val/acc"] == read(path)["callbacks"]["RunCheckpoints"]["best"]["val/acc"]  # pyright: ignore
+    fit(tmp_path / "resumed", max_epochs=2, resume=True)
+    saved, expected = (last_checkpoint(tmp_path / name) for name in ("resumed", "undisturbed"))
+    torch.testing.assert_close(saved["state_dict"], expected["state_dict"], rtol=0, atol=0)
+    assert saved["format_version"] == file_format.FORMAT_VERSION
+    assert saved["callbacks"]["RunCheckpoints"]["best"] == expected["callbacks"]["RunCheckpoints"]["best"]
 
 
-def test_an_average_of_format_1_becomes_that_of_weight_averaging(tmp_path: Path) -> None:
+def test_an_average_of_format_1_becomes_that_of_lightnings_weight_averaging(tmp_path: Path) -> None:
     weight, average = torch.tensor([1.0]), torch.tensor([3.0])
     checkpoint = {"state_dict": {"w": average}, "ema": {"state_dict": {"w": weight}, "steps": 7}, "global_step": 7}
     torch.save({**checkpoint, "callbacks": {}}, tmp_path / "last.ckpt")

@@ -1,4 +1,4 @@
-"""The record of what a run ran on."""
+"""manifest.json."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from src.runtime import manifest
-from tests.toys import Squares, classifier, trainer
+from tests.toys import Squares, fit
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -15,7 +15,7 @@ def git(folder: Path, *arguments: str) -> None:
     subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True)
 
 
-def test_a_commit_and_the_hash_of_what_differs_from_it(tmp_path: Path) -> None:
+def test_git_state_is_the_commit_and_the_hash_of_the_diff(tmp_path: Path) -> None:
     source = tmp_path / "src"
     source.mkdir()
     (source / "a.py").write_text("a = 1\n")
@@ -33,21 +33,21 @@ def test_a_commit_and_the_hash_of_what_differs_from_it(tmp_path: Path) -> None:
     assert len(changed["diff_sha256"]) == 64
 
 
-def test_outside_a_repository_there_is_none(tmp_path: Path) -> None:
+def test_git_state_is_none_outside_a_repository(tmp_path: Path) -> None:
     assert manifest.git_state(tmp_path / "src") is None
 
 
-def test_seed_packages_hardware_and_data_are_recorded() -> None:
-    record = manifest.collect(7, {"train": {"images": 3}})
-    assert record["seed"] == 7
-    assert record["data"] == {"train": {"images": 3}}
-    assert set(manifest.PACKAGES) == record["packages"].keys()
-    assert record["hardware"]["cores"] >= 1
+def test_collect_returns_seed_packages_hardware_and_data() -> None:
+    content = manifest.collect(7, {"train": {"images": 3}})
+    assert content["seed"] == 7
+    assert content["data"] == {"train": {"images": 3}}
+    assert set(manifest.PACKAGES) == content["packages"].keys()
+    assert content["hardware"]["cores"] >= 1
 
 
-def test_the_manifest_records_what_a_run_ran_on(tmp_path: Path) -> None:
+def test_a_fit_writes_the_manifest(tmp_path: Path) -> None:
     data = Squares(seed=5)
-    trainer(tmp_path).fit(classifier(), datamodule=data, test_after_fit=False)
+    fit(tmp_path, data=data)
     recorded = json.loads((tmp_path / "manifest.json").read_text())
     assert recorded["seed"] == 5
     assert recorded["precision"] == "32-true"

@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from src.runtime.results import rounded
-from tests.runtime.test_stop_on_signal import Send
-from tests.toys import Squares, classifier, trainer
+from tests.runtime.test_stop_on_signal import send
+from tests.toys import fit
 
 
-def test_a_fit_and_its_test_are_recorded(tmp_path: Path) -> None:
-    trainer(tmp_path, max_epochs=2).fit(classifier(), datamodule=Squares())
+def test_a_fit_and_its_test_write_their_metrics(tmp_path: Path) -> None:
+    fit(tmp_path, max_epochs=2, test=True)
     results = json.loads((tmp_path / "results.json").read_text())
     assert (results["fit"]["epochs"], results["fit"]["steps"]) == (2, 8)
     assert results["fit"]["best"]["val/acc"] >= results["fit"]["last"]["val/acc"]
@@ -23,13 +23,10 @@ def test_a_fit_and_its_test_are_recorded(tmp_path: Path) -> None:
     assert 0 <= results["test"]["test/acc"] <= 1
 
 
-def test_a_run_stopped_in_its_last_validation_has_its_results(tmp_path: Path) -> None:
-    (tmp_path / "config.yaml").touch()
+def test_a_run_stopped_in_its_last_validation_has_results(tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
-        trainer(tmp_path, callbacks=Send("on_validation_start", 0, signal.SIGTERM)).fit(
-            classifier(), datamodule=Squares()
-        )
-    trainer(tmp_path).fit(classifier(), datamodule=Squares(), resume=str(tmp_path))
+        fit(tmp_path, test=True, callbacks=send("on_validation_start", 0, signal.SIGTERM))
+    fit(tmp_path, test=True, resume=True)
     results = json.loads((tmp_path / "results.json").read_text())
     assert results["fit"]["steps"] == 4
     assert "val/acc" in results["fit"]["last"]

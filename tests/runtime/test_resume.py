@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,7 @@ from src.errors import UserError
 from src.runtime import resume
 from src.runtime.checkpoint_file import read
 from tests.runtime.test_checkpoint_file import Touch
-from tests.toys import Squares, classifier, trainer
-
-
-def fit(directory: Path, resumed: bool = False, size: int = 30, **kwargs: Any) -> None:
-    (directory / "config.yaml").touch()
-    fitted = trainer(directory, **{"max_epochs": 2, "every_n_steps": 1, **kwargs})
-    again = str(directory) if resumed else None
-    fitted.fit(classifier(), datamodule=Squares(size=size), resume=again, test_after_fit=False)
+from tests.toys import Linear, Squares, classifier, fit, last_checkpoint
 
 
 def truncate(path: Path) -> None:
@@ -35,87 +29,132 @@ def flip_a_bit(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [truncate, flip_a_bit])
-def test_a_damaged_checkpoint_is_named_and_the_one_before_it_taken(
+def test_a_damaged_last_checkpoint_is_renamed_and_the_previous_one_is_used(
     damage: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    undisturbed, other = tmp_path / "whole", tmp_path / "other"
-    for directory in (undisturbed, other):
-        directory.mkdir()
-        fit(directory)
-    folder = other / "checkpoints"
+    undisturbed, damaged = tmp_path / "undisturbed", tmp_path / "damaged"
+    for directory in (undisturbed, damaged):
+        fit(directory, max_epochs=2, every_n_steps=1)
+    folder = damaged / "checkpoints"
     damage(folder / "last.ckpt")
-    fit(other, resumed=True)
-    said = capsys.readouterr().out
-    assert "last.ckpt cannot be read" in said
-    assert "it is renamed to last.ckpt.damaged" in said
-    assert "previous.ckpt: epoch 1, step 7" in said
+    fit(damaged, max_epochs=2, every_n_steps=1, resume=True)
+    output = capsys.readouterr().out
+    assert "last.ckpt cannot be read" in output
+    assert "it is renamed to last.ckpt.damaged" in output
+    assert "previous.ckpt: epoch 1, step 7" in output
     assert (folder / "last.ckpt.damaged").is_file()
-    again, expected = (read(run / "checkpoints" / "last.ckpt") for run in (other, undisturbed))
-    torch.testing.assert_close(again["state_dict"], expected["state_dict"], rtol=0, atol=0)
+    weights, expected = (last_checkpoint(directory)["state_dict"] for directory in (damaged, undisturbed))
+    torch.testing.assert_close(weights, expected, rtol=0, atol=0)
     assert read(folder / "previous.ckpt")["global_step"] == 7
 
 
-def test_between_two_renames_there_is_the_one_before(tmp_path: Path) -> None:
-    fit(tmp_path)
-    folder = tmp_path / "checkpoints"
-    (folder / "last.ckpt").unlink()
+def test_without_last_the_previous_checkpoint_is_used(tmp_path: Path) -> None:
+    """As after a kill between the two renames of a write."""
+    fit(tmp_path, every_n_steps=1)
+    (tmp_path / "checkpoints" / "last.ckpt").unlink()
     path, content, messages = resume.latest_checkpoint(tmp_path, rename_damaged=True)
-    assert (path.name, content["global_step"], messages) == ("previous.ckpt", 7, [])
+    assert (path.name, content["global_step"], messages) == ("previous.ckpt", 3, [])
 
 
-def test_where_both_are_damaged_both_are_named(tmp_path: Path) -> None:
-    fit(tmp_path)
+def test_another_rank_does_not_rename_a_damaged_checkpoint(tmp_path: Path) -> None:
+    fit(tmp_path, every_n_steps=1)
+    truncate(tmp_path / "checkpoints" / "last.ckpt")
+    path, _, _ = resume.latest_checkpoint(tmp_path, rename_damaged=False)
+    assert path.name == "previous.ckpt"
+    assert (tmp_path / "checkpoints" / "last.ckpt").is_file()
+
+
+def test_if_both_are_damaged_the_error_names_both(tmp_path: Path) -> None:
+    fit(tmp_path, every_n_steps=1)
     for name in ("last.ckpt", "previous.ckpt"):
         truncate(tmp_path / "checkpoints" / name)
     with pytest.raises(UserError, match=r"last.ckpt cannot be read.*previous.ckpt cannot be read.*init_from"):
         resume.latest_checkpoint(tmp_path, rename_damaged=True)
 
 
-def test_a_checkpoint_with_code_in_it_is_refused_not_passed_over(tmp_path: Path) -> None:
-    fit(tmp_path)
+def test_a_checkpoint_that_contains_code_is_refused_and_not_skipped(tmp_path: Path) -> None:
+    fit(tmp_path, every_n_steps=1)
     torch.save({"state_dict": {}, "more": Touch(tmp_path / "ran")}, tmp_path / "checkpoints" / "last.ckpt")
     with pytest.raises(UserError, match="could run code"):
         resume.latest_checkpoint(tmp_path, rename_damaged=True)
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_run_without_a_checkpoint_says_so(tmp_path: Path) -> None:
+def test_a_run_without_a_checkpoint_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="ended before its first"):
         resume.latest_checkpoint(tmp_path, rename_damaged=True)
 
 
-def test_what_differs_since_the_run_began_is_told_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fit(tmp_path, max_epochs=1)
+def test_differences_from_the_start_of_the_run_are_printed_and_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit(tmp_path)
     manifest = tmp_path / "manifest.json"
     version = metadata.version("torch")
     manifest.write_text(manifest.read_text().replace(f'"torch": "{version}"', '"torch": "1.0"'))
-    fit(tmp_path, resumed=True, size=33)
-    said = capsys.readouterr().out
-    assert f"differs from the start of the run: package.torch was 1.0, is {version}" in said
-    assert "differs from the start of the run: data.train.images was 30, is 33" in said
-    assert "data.train.sha256 was" in said
+    fit(tmp_path, max_epochs=2, resume=True, data=Squares(size=33))
+    output = capsys.readouterr().out
+    assert f"differs from the start of the run: package.torch was 1.0, is {version}" in output
+    assert "differs from the start of the run: data.train.images was 30, is 33" in output
+    assert "data.train.sha256 was" in output
     assert manifest.read_text().count('"started"') == 2
 
 
-def test_a_resume_without_a_change_is_silent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fit(tmp_path, max_epochs=1)
-    fit(tmp_path, resumed=True)
+def test_without_a_difference_nothing_is_printed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fit(tmp_path)
+    fit(tmp_path, max_epochs=2, resume=True)
     assert "differs" not in capsys.readouterr().out
 
 
-def test_in_the_middle_of_an_epoch_other_data_are_refused(tmp_path: Path) -> None:
-    fit(tmp_path, max_steps=2)
+def test_other_data_are_refused_in_the_middle_of_an_epoch(tmp_path: Path) -> None:
+    fit(tmp_path, max_steps=2, max_epochs=2)
     with pytest.raises(UserError, match="the middle of an epoch, after 2 batches"):
-        fit(tmp_path, resumed=True, size=33)
+        fit(tmp_path, max_epochs=2, resume=True, data=Squares(size=33))
 
 
-def test_averaged_weights_need_their_average(tmp_path: Path) -> None:
-    fit(tmp_path, max_epochs=1, callbacks=EMA())
+def test_a_run_with_averaged_weights_resumes_only_with_ema(tmp_path: Path) -> None:
+    fit(tmp_path, callbacks=EMA())
     with pytest.raises(UserError, match=r"keep src.callbacks.EMA in trainer.callbacks"):
-        fit(tmp_path, resumed=True)
+        fit(tmp_path, max_epochs=2, resume=True)
 
 
-def test_an_average_may_begin_later(tmp_path: Path) -> None:
-    fit(tmp_path, max_epochs=1)
-    fit(tmp_path, resumed=True, callbacks=EMA())
-    assert "current_model_state" in read(tmp_path / "checkpoints" / "last.ckpt")
+def test_ema_can_be_added_on_resume(tmp_path: Path) -> None:
+    fit(tmp_path)
+    fit(tmp_path, max_epochs=2, resume=True, callbacks=EMA())
+    assert "current_model_state" in last_checkpoint(tmp_path)
+
+
+def test_a_checkpoint_without_training_state_is_refused() -> None:
+    model = classifier()
+    with pytest.raises(UserError, match=r"a\.ckpt has weights but no training state .* use model\.init_from"):
+        resume.check_resumable(model, {"state_dict": model.state_dict()}, "a.ckpt", averaged=False)
+
+
+@pytest.mark.parametrize(
+    "change, match",
+    [
+        (
+            {"optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.2}}},
+            r"optimizer\.init_args\.lr was 0\.1",
+        ),
+        ({"lr_interval": "epoch"}, "lr_interval was step, is epoch"),
+        ({"label_smoothing": 0.1}, None),
+    ],
+)
+def test_a_resumed_run_keeps_optimizer_and_schedule(change: dict[str, Any], match: str | None) -> None:
+    before = {"optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.1}}, "lr_interval": "step"}
+    model = classifier()
+    model.config = {"model": {**before, **change}}
+    saved = {"state_dict": model.state_dict(), "loops": {}, "config": {"model": before}}
+    with pytest.raises(UserError, match=match) if match else contextlib.nullcontext():
+        resume.check_resumable(model, saved, "last.ckpt", averaged=False)
+
+
+def test_init_from_loads_the_weights_of_the_same_network_only(tmp_path: Path) -> None:
+    fit(tmp_path, max_epochs=2)
+    path = str(tmp_path / "checkpoints" / "last.ckpt")
+    model = classifier()
+    resume.load_initial_weights(model, path)
+    torch.testing.assert_close(dict(model.state_dict()), last_checkpoint(tmp_path)["state_dict"])
+    with pytest.raises(UserError, match=f"init_from {path} is of another network"):
+        resume.load_initial_weights(classifier(net=Linear(inputs=12)), path)

@@ -11,11 +11,11 @@ import torch
 
 from src.runtime import run_checkpoints
 from src.runtime.run_checkpoints import RunCheckpoints
-from tests.toys import Squares, classifier, trainer
+from tests.toys import Squares, classifier, fit, trainer
 
 
 class Recorder:
-    """A trainer whose validation has the given metrics."""
+    """A trainer that records the checkpoints that are saved."""
 
     def __init__(self) -> None:
         self.saved: list[tuple[str, int]] = []
@@ -29,8 +29,8 @@ class Recorder:
         self.saved.append((path.name, self.current_epoch))
 
 
-class Watched(RunCheckpoints):
-    """Notes the steps at which last.ckpt is due, and writes nothing."""
+class RecordSteps(RunCheckpoints):
+    """Records the steps at which last.ckpt is due, and writes nothing."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -41,9 +41,10 @@ class Watched(RunCheckpoints):
             self.steps.append(trainer.global_step)
 
 
-def validate(checkpoints: RunCheckpoints, *values: float, name: str = "val/acc") -> list[int]:
-    """The epochs in which best.ckpt was written."""
+def validate(checkpoints: RunCheckpoints, *values: float, name: str = "val/acc", **state: Any) -> list[int]:
+    """The epochs in which best.ckpt is saved."""
     recorder: Any = Recorder()
+    vars(recorder).update(state)
     for epoch, value in enumerate(values):
         recorder.current_epoch = epoch
         recorder.callback_metrics = {name: torch.tensor(value)}
@@ -52,19 +53,28 @@ def validate(checkpoints: RunCheckpoints, *values: float, name: str = "val/acc")
     return [epoch for _, epoch in recorder.saved]
 
 
-def test_the_best_is_the_highest_accuracy_and_the_first_of_equals(tmp_path: Path) -> None:
+def test_best_is_the_highest_accuracy_and_the_first_of_equals() -> None:
     assert validate(RunCheckpoints(), 0.5, 0.4, 0.7, 0.7, 0.6, 0.8) == [0, 2, 5]
 
 
-def test_the_best_may_be_the_lowest(tmp_path: Path) -> None:
+def test_best_is_the_lowest_value_in_mode_min() -> None:
     assert validate(RunCheckpoints("val/loss", "min"), 0.5, 0.6, 0.4, name="val/loss") == [0, 2]
 
 
-def test_a_number_beats_no_number(tmp_path: Path) -> None:
+def test_a_number_is_better_than_nan() -> None:
     assert validate(RunCheckpoints(), float("nan"), 0.1) == [0, 1]
 
 
-def test_after_a_resume_only_better_ones_count(tmp_path: Path) -> None:
+def test_another_metric_than_the_monitored_one_saves_nothing() -> None:
+    assert validate(RunCheckpoints(), 0.5, name="val/loss") == []
+
+
+@pytest.mark.parametrize("state", [{"sanity_checking": True}, {"state": SimpleNamespace(fn="validate")}])
+def test_a_sanity_check_or_a_separate_validation_saves_nothing(state: dict[str, Any]) -> None:
+    assert validate(RunCheckpoints(), 0.5, **state) == []
+
+
+def test_a_resumed_run_keeps_the_best_so_far() -> None:
     first, second = RunCheckpoints(), RunCheckpoints()
     validate(first, 0.7)
     second.load_state_dict(first.state_dict())
@@ -72,38 +82,59 @@ def test_after_a_resume_only_better_ones_count(tmp_path: Path) -> None:
     assert second.best["val/acc"] == pytest.approx(0.8)
 
 
-def test_another_metric_is_no_reason_to_save(tmp_path: Path) -> None:
-    assert validate(RunCheckpoints(), 0.5, name="val/loss") == []
+@pytest.mark.parametrize("moved, expected", [(True, 0.7), (False, None)])
+def test_the_best_is_kept_in_a_moved_run_directory_but_not_in_a_new_run(
+    moved: bool, expected: float | None, tmp_path: Path
+) -> None:
+    first, second = RunCheckpoints(), RunCheckpoints()
+    validate(first, 0.7)
+    second.folder = tmp_path
+    if moved:
+        (tmp_path / "best.ckpt").touch()
+    second.load_state_dict(first.state_dict())
+    assert second.best.get("val/acc") == (pytest.approx(expected) if expected else None)
 
 
-def test_last_is_written_every_so_many_steps_and_at_the_end_of_epochs(tmp_path: Path) -> None:
-    # 24 samples in batches of 6: four steps an epoch; the fourth belongs to the epoch's end.
-    watched = Watched(every_n_steps=2)
-    trainer(tmp_path, max_epochs=2, callbacks=watched).fit(classifier(), datamodule=Squares(), test_after_fit=False)
-    assert watched.steps == [2, 4, 6, 8]
+def test_last_is_saved_every_n_steps_and_at_the_end_of_epochs(tmp_path: Path) -> None:
+    checkpoints = RecordSteps(every_n_steps=3)
+    fit(tmp_path, max_epochs=2, callbacks=checkpoints)  # of four steps each
+    assert checkpoints.steps == [3, 4, 6, 8]
 
 
-def test_both_load_as_plain_data(tmp_path: Path) -> None:
-    trainer(tmp_path).fit(classifier(), datamodule=Squares(), test_after_fit=False)
+def test_last_is_saved_every_n_minutes_since_it_was_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkpoints = RecordSteps(every_n_minutes=3)
+    fitted = trainer(tmp_path, max_epochs=3, callbacks=checkpoints)
+    # A step takes a minute, and an epoch four. The end of the first epoch saves in minute 4.
+    monkeypatch.setattr(run_checkpoints, "time", SimpleNamespace(monotonic=lambda: 60.0 * fitted.global_step))
+    fitted.fit(classifier(), datamodule=Squares(), test_after_fit=False)
+    assert checkpoints.steps == [3, 4, 7, 8, 11, 12]
+
+
+def test_a_checkpoint_that_is_due_before_a_validation_is_saved_after_it(tmp_path: Path) -> None:
+    validated: list[tuple[int, list[int]]] = []
+
+    class Watched(RecordSteps):
+        def on_validation_start(self, trainer: Any, pl_module: Any) -> None:
+            validated.append((trainer.global_step, list(self.steps)))
+
+    checkpoints = Watched(every_n_steps=1)
+    fit(tmp_path, callbacks=checkpoints, val_check_interval=2)
+    assert validated == [(2, [1]), (4, [1, 2, 3])]
+    assert checkpoints.steps == [1, 2, 3, 4]
+
+
+def test_both_files_contain_plain_data(tmp_path: Path) -> None:
+    fit(tmp_path)
     for name in ("best.ckpt", "last.ckpt"):
         assert torch.load(tmp_path / "checkpoints" / name, weights_only=True)["global_step"] == 4
 
 
-def test_last_is_written_every_so_many_minutes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    watched = Watched(every_n_minutes=2)
-    fitted = trainer(tmp_path, max_epochs=2, callbacks=watched)
-    # A step takes a minute; the fourth belongs to the epoch's end.
-    monkeypatch.setattr(run_checkpoints, "time", SimpleNamespace(monotonic=lambda: 60.0 * fitted.global_step))
-    fitted.fit(classifier(), datamodule=Squares(), test_after_fit=False)
-    assert watched.steps == [2, 4, 6, 8]
-
-
 @pytest.mark.parametrize("minutes", [0, -1.5, float("nan")])
-def test_minutes_out_of_range(minutes: float, tmp_path: Path) -> None:
+def test_every_n_minutes_must_be_above_0(minutes: float) -> None:
     with pytest.raises(ValueError, match=r"every_n_minutes .* must be above 0"):
         RunCheckpoints(every_n_minutes=minutes)
 
 
-def test_an_interval_below_one(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="every_n_steps -1 must be at least 1"):
-        RunCheckpoints(every_n_steps=-1)
+def test_every_n_steps_must_be_at_least_1() -> None:
+    with pytest.raises(ValueError, match="every_n_steps 0 must be at least 1"):
+        RunCheckpoints(every_n_steps=0)

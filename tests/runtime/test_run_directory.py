@@ -1,4 +1,4 @@
-"""Run directories: named, found, compared."""
+"""Names of run directories, and how a run and its checkpoints are found."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from src.errors import UserError
 from src.runtime import run_directory
 
 
-def make(logs: Path, name: str, age: int = 0, checkpoints: tuple[str, ...] = ()) -> Path:
+def make_run(logs: Path, name: str, age: int = 0, checkpoints: tuple[str, ...] = ()) -> Path:
     directory = logs / name
     (directory / run_directory.CHECKPOINTS).mkdir(parents=True)
     config = directory / run_directory.CONFIG
@@ -22,71 +22,71 @@ def make(logs: Path, name: str, age: int = 0, checkpoints: tuple[str, ...] = ())
     return directory
 
 
-def test_a_new_run_is_called_by_recipe_and_time(tmp_path: Path) -> None:
+def test_a_new_run_is_named_after_recipe_and_time(tmp_path: Path) -> None:
     directory = run_directory.new("cifar10", tmp_path, {})
     assert directory.parent == tmp_path / "cifar10"
     assert len(directory.name) == len("2026-01-31_23-59-59")
 
 
 @pytest.mark.parametrize("variable", ["SLURM_JOB_ID", "TORCHELASTIC_RUN_ID"])
-def test_processes_of_a_job_agree_on_the_directory(tmp_path: Path, variable: str) -> None:
+def test_a_new_run_of_a_job_is_named_after_the_job_id(tmp_path: Path, variable: str) -> None:
     assert run_directory.new("cifar10", tmp_path, {variable: "17"}) == tmp_path / "cifar10" / "job-17"
 
 
-def test_a_process_that_lightning_started_takes_its_parents_directory(tmp_path: Path) -> None:
+def test_a_process_that_lightning_started_uses_the_directory_of_its_parent(tmp_path: Path) -> None:
     environ = {"RUN_DIRECTORY": str(tmp_path / "x"), "LOCAL_RANK": "1"}
     assert run_directory.new("cifar10", tmp_path, environ) == tmp_path / "x"
 
 
-def test_a_variable_left_by_an_earlier_run_is_of_no_effect(tmp_path: Path) -> None:
+def test_the_variable_of_an_earlier_run_has_no_effect(tmp_path: Path) -> None:
     assert run_directory.new("cifar10", tmp_path, {"RUN_DIRECTORY": str(tmp_path / "x")}) != tmp_path / "x"
 
 
-@pytest.mark.parametrize("environ, first", [({}, True), ({"RANK": "0"}, True), ({"SLURM_PROCID": "3"}, False)])
-def test_the_first_process(environ: dict[str, str], first: bool) -> None:
-    assert run_directory.is_rank_zero(environ) is first
+@pytest.mark.parametrize("environ, expected", [({}, True), ({"RANK": "0"}, True), ({"SLURM_PROCID": "3"}, False)])
+def test_is_rank_zero(environ: dict[str, str], expected: bool) -> None:
+    assert run_directory.is_rank_zero(environ) is expected
 
 
 def test_a_run_is_found_by_path_by_name_and_by_recipe(tmp_path: Path) -> None:
-    make(tmp_path, "cifar10/old", age=100)
-    newest = make(tmp_path, "cifar10/new", age=1)
+    make_run(tmp_path, "cifar10/old", age=100)
+    newest = make_run(tmp_path, "cifar10/new", age=1)
     assert run_directory.find(newest) == newest
     assert run_directory.find("cifar10/new", tmp_path) == newest
     assert run_directory.find("cifar10", tmp_path) == newest
 
 
-def test_a_missing_run_names_those_that_there_are(tmp_path: Path) -> None:
-    make(tmp_path, "cifar10/there")
-    with pytest.raises(UserError, match=r"nothing is not a run directory.*cifar10/there"):
+def test_the_error_of_a_missing_run_lists_the_latest_runs(tmp_path: Path) -> None:
+    make_run(tmp_path, "cifar10/existing")
+    with pytest.raises(UserError, match=r"nothing is not a run directory.*cifar10/existing"):
         run_directory.find("nothing", tmp_path)
 
 
-def test_weights_of_a_run_are_its_best(tmp_path: Path) -> None:
-    directory = make(tmp_path, "a/b", checkpoints=("best.ckpt", "last.ckpt"))
+def test_the_weights_of_a_run_are_its_best_checkpoint(tmp_path: Path) -> None:
+    directory = make_run(tmp_path, "a/b", checkpoints=("best.ckpt", "last.ckpt"))
     assert run_directory.find_weights("a/b", tmp_path) == directory / "checkpoints" / "best.ckpt"
     assert run_directory.find_weights("a@last", tmp_path) == directory / "checkpoints" / "last.ckpt"
 
 
-def test_weights_of_a_run_without_validation_are_its_last(tmp_path: Path) -> None:
-    directory = make(tmp_path, "a/b", checkpoints=("last.ckpt",))
+def test_the_weights_of_a_run_without_validation_are_its_last_checkpoint(tmp_path: Path) -> None:
+    directory = make_run(tmp_path, "a/b", checkpoints=("last.ckpt",))
     assert run_directory.find_weights("a/b", tmp_path).name == "last.ckpt"
     assert (
         run_directory.find_weights(directory / "checkpoints" / "last.ckpt") == directory / "checkpoints" / "last.ckpt"
     )
 
 
-def test_a_run_that_ended_before_its_first_checkpoint_says_so(tmp_path: Path) -> None:
-    make(tmp_path, "a/b")
+def test_a_run_without_a_checkpoint_is_an_error(tmp_path: Path) -> None:
+    make_run(tmp_path, "a/b")
     with pytest.raises(UserError, match=r"best\.ckpt and last\.ckpt"):
         run_directory.find_weights("a/b", tmp_path)
 
 
-def test_an_unknown_kind_of_weights(tmp_path: Path) -> None:
+def test_an_unknown_name_after_the_at_sign_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="use RUN, RUN@best or RUN@last"):
         run_directory.find_weights("a@first", tmp_path)
 
 
-def test_changes_are_named_by_their_keys() -> None:
+def test_diff_names_the_changed_keys() -> None:
     saved = {"trainer": {"max_epochs": 1, "devices": 1}, "seed_everything": 0}
     present = {"trainer": {"max_epochs": 2, "devices": 1}, "seed_everything": 0, "data": "x"}
     assert run_directory.diff(saved, present) == ["trainer.max_epochs was 1, is 2", "data was None, is x"]

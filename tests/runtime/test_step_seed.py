@@ -1,4 +1,4 @@
-"""Random numbers of a step."""
+"""The random numbers of a step."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ def sample(seed: int = 0, epoch: int = 0, batch: int = 0, rank: int = 0) -> floa
     return torch.rand(()).item()
 
 
-def test_the_same_place_draws_the_same_whatever_was_drawn_before() -> None:
+def test_a_step_samples_the_same_numbers_whatever_was_sampled_before() -> None:
     first = sample(epoch=1, batch=2)
     torch.rand(17)
     assert sample(epoch=1, batch=2) == first
 
 
-def test_a_cpu_draws_what_torch_s_own_seeding_draws() -> None:
-    value = sample(seed=3, epoch=1, batch=2)
-    torch.manual_seed(rng.key(3, rng.Stream.STEP, 1, 2, 0))
+def test_a_step_on_a_cpu_samples_as_after_torch_manual_seed() -> None:
+    value = sample(seed=3, epoch=1, batch=2, rank=4)
+    torch.manual_seed(rng.key(3, rng.Stream.STEP, 1, 2, 4))
     assert torch.rand(()).item() == value
 
 
-def test_seed_epoch_batch_and_process_each_count() -> None:
-    places = [{}, {"seed": 1}, {"epoch": 1}, {"batch": 1}, {"rank": 1}]
-    assert len({sample(**place) for place in places}) == len(places)
+def test_seed_epoch_batch_and_rank_give_other_numbers() -> None:
+    changes = [{}, {"seed": 1}, {"epoch": 1}, {"batch": 1}, {"rank": 1}]
+    assert len({sample(**change) for change in changes}) == len(changes)
