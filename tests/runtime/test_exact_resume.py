@@ -90,6 +90,7 @@ SOME += [("on_train_epoch_start", 2), ("on_train_end", 0)]
 VALIDATION = [("on_validation_start", 1), ("on_validation_end", 1)]
 CASES = [("default", *place) for place in PLACES]
 CASES += [(kind, *place) for kind in list(KINDS)[1:] for place in SOME + VALIDATION * (kind != "no validation")]
+CASES += [("validation by steps", "on_validation_start", 0)]  # within the second epoch
 
 
 @pytest.mark.parametrize("kind, hook, nth", CASES, ids=lambda value: str(value).removeprefix("on_"))

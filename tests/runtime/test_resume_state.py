@@ -71,8 +71,8 @@ def test_a_restored_metric_counts_further_samples() -> None:
 def test_a_checkpoint_does_not_change_with_the_metrics() -> None:
     model, checkpoint = classifier(), {}
     ResumeState().on_save_checkpoint(trainer(), model, checkpoint)
-    model.train_metrics["acc"].update(torch.tensor([0]), torch.tensor([0]))
-    assert int(checkpoint[METRICS][0]["acc"]["tp"]) == 0
+    model.train_metrics["loss"].update(torch.tensor([1.0]))
+    assert float(checkpoint[METRICS][0]["loss"]["mean_value"]) == 0
 
 
 def test_a_test_does_not_restore_them() -> None:

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from src.errors import UserError
 from src.runtime import run_checkpoints
+from src.runtime.finite_loss import FiniteLoss
 from src.runtime.run_checkpoints import RunCheckpoints
 from tests.toys import Squares, classifier, fit, trainer
 
@@ -121,6 +123,26 @@ def test_a_checkpoint_that_is_due_before_a_validation_is_saved_after_it(tmp_path
     fit(tmp_path, callbacks=checkpoints, val_check_interval=2)
     assert validated == [(2, [1]), (4, [1, 2, 3])]
     assert checkpoints.steps == [1, 2, 3, 4]
+
+
+def test_a_loss_that_is_not_finite_prevents_a_checkpoint() -> None:
+    """On a GPU, losses since the last check are unknown until then."""
+    recorder: Any = Recorder()
+    recorder.callbacks, recorder.world_size = [FiniteLoss()], 1
+    recorder.callbacks[0]._finite = torch.tensor(0)
+    recorder.optimizers = [SimpleNamespace(param_groups=[{"lr": 0.1}])]
+    with pytest.raises(UserError, match="not finite"):
+        RunCheckpoints().save_last(recorder)
+    assert recorder.saved == []
+
+
+def test_scalars_are_written_before_a_checkpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that after a kill the scalars do not end before the checkpoint."""
+    recorder: Any = Recorder()
+    events = SimpleNamespace(flush=lambda: recorder.saved.append(("flush", 0)))
+    monkeypatch.setattr(run_checkpoints, "summary_writer", lambda trainer: events)
+    RunCheckpoints().save_last(recorder)
+    assert recorder.saved == [("flush", 0), ("last.ckpt", 0)]
 
 
 def test_both_files_contain_plain_data(tmp_path: Path) -> None:
