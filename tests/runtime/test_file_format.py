@@ -107,15 +107,16 @@ def test_a_run_of_format_1_resumes(tmp_path: Path) -> None:
     assert saved["callbacks"]["RunCheckpoints"]["best"] == expected["callbacks"]["RunCheckpoints"]["best"]
 
 
-def test_an_average_of_format_1_becomes_that_of_lightnings_weight_averaging(tmp_path: Path) -> None:
+def test_a_checkpoint_of_format_1_gets_the_entries_of_lightnings_weight_averaging(tmp_path: Path) -> None:
     weight, average = torch.tensor([1.0]), torch.tensor([3.0])
     checkpoint = {"state_dict": {"w": average}, "ema": {"state_dict": {"w": weight}, "steps": 7}, "global_step": 7}
-    torch.save({**checkpoint, "callbacks": {}}, tmp_path / "last.ckpt")
+    torch.save({**checkpoint, "callbacks": {}, "config": FORMAT_1}, tmp_path / "last.ckpt")
     migrated = read(tmp_path / "last.ckpt")
     assert migrated["current_model_state"] == {"w": weight} and migrated["state_dict"] == {"w": average}
     assert int(migrated["averaging_state"]["n_averaged"]) == 8
     assert migrated["callbacks"]["EMA"] == {"latest_update_step": 7}
     assert "ema" not in migrated
+    assert migrated["config"] == file_format.migrate_config(FORMAT_1, "config.yaml")
 
 
 def test_a_config_file_is_read_in_the_current_format(tmp_path: Path) -> None:

@@ -22,6 +22,14 @@ def test_the_check_restores_the_training_mode_of_each_module() -> None:
     assert [module.training for module in net.modules()] == [True, True, False, True]
 
 
+def test_the_check_runs_in_evaluation_mode_without_gradients() -> None:
+    modes: list[tuple[bool, bool]] = []
+    net = nn.Sequential(nn.Flatten(), nn.Linear(48, 3))
+    net.register_forward_hook(lambda module, *_: modes.append((module.training, torch.is_grad_enabled())))
+    check_network(net, IMAGES, 3)
+    assert modes == [(False, False)]
+
+
 def test_a_network_that_does_not_accept_the_images_is_refused() -> None:
     with pytest.raises(UserError, match=r"model.net \(Linear\) does not take images of shape \(2, 3, 4, 4\)"):
         check_network(nn.Linear(5, 3), IMAGES, 3)

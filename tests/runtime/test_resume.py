@@ -64,6 +64,19 @@ def test_another_rank_does_not_rename_a_damaged_checkpoint(tmp_path: Path) -> No
     assert (tmp_path / "checkpoints" / "last.ckpt").is_file()
 
 
+def test_a_last_checkpoint_that_rank_0_renames_meanwhile_is_skipped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit(tmp_path, every_n_steps=1)
+
+    def read_after_rename(path: Path) -> dict[str, Any]:
+        (tmp_path / "checkpoints" / "last.ckpt").unlink(missing_ok=True)
+        return read(path)
+
+    monkeypatch.setattr(resume, "read", read_after_rename)
+    assert resume.latest_checkpoint(tmp_path, rename_damaged=False)[0].name == "previous.ckpt"
+
+
 def test_if_both_are_damaged_the_error_names_both(tmp_path: Path) -> None:
     fit(tmp_path, every_n_steps=1)
     for name in ("last.ckpt", "previous.ckpt"):

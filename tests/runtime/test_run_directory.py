@@ -22,8 +22,9 @@ def make_run(logs: Path, name: str, age: int = 0, checkpoints: tuple[str, ...] =
     return directory
 
 
-def test_a_new_run_is_named_after_recipe_and_time(tmp_path: Path) -> None:
-    directory = run_directory.new("cifar10", tmp_path, {})
+@pytest.mark.parametrize("environ", [{}, {"TORCHELASTIC_RUN_ID": "none"}])  # torchrun's default
+def test_a_new_run_is_named_after_recipe_and_time(environ: dict[str, str], tmp_path: Path) -> None:
+    directory = run_directory.new("cifar10", tmp_path, environ)
     assert directory.parent == tmp_path / "cifar10"
     assert len(directory.name) == len("2026-01-31_23-59-59")
 
@@ -36,6 +37,12 @@ def test_a_new_run_of_a_job_is_named_after_the_job_id(tmp_path: Path, variable: 
 def test_a_process_that_lightning_started_uses_the_directory_of_its_parent(tmp_path: Path) -> None:
     environ = {"RUN_DIRECTORY": str(tmp_path / "x"), "LOCAL_RANK": "1"}
     assert run_directory.new("cifar10", tmp_path, environ) == tmp_path / "x"
+
+
+def test_export_to_children_sets_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUN_DIRECTORY", "")
+    run_directory.export_to_children(tmp_path)
+    assert run_directory.inherited({**os.environ, "LOCAL_RANK": "1"}) == tmp_path.resolve()
 
 
 def test_the_variable_of_an_earlier_run_has_no_effect(tmp_path: Path) -> None:
@@ -84,6 +91,20 @@ def test_a_run_without_a_checkpoint_is_an_error(tmp_path: Path) -> None:
 def test_an_unknown_name_after_the_at_sign_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="use RUN, RUN@best or RUN@last"):
         run_directory.find_weights("a@first", tmp_path)
+
+
+def test_write_text_keeps_the_old_file_if_it_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run_directory.write_text(tmp_path / "run" / "a.json", "old")
+    complete = Path.write_text
+
+    def fail(self: Path, text: str) -> None:
+        complete(self, text[:1])
+        raise OSError
+
+    monkeypatch.setattr(Path, "write_text", fail)
+    with pytest.raises(OSError):
+        run_directory.write_text(tmp_path / "run" / "a.json", "new")
+    assert (tmp_path / "run" / "a.json").read_text() == "old"
 
 
 def test_diff_names_the_changed_keys() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,10 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 import src.runtime.trainer
 from src.errors import UserError
+from src.runtime.checkpoint_file import read
 from src.runtime.run_checkpoints import RunCheckpoints
 from src.runtime.trainer import Trainer
-from tests.toys import Squares, classifier, fit, trainer
+from tests.toys import Linear, Squares, classifier, fit, trainer
 
 
 class OwnCheckpoints(RunCheckpoints):
@@ -58,12 +60,36 @@ def test_test_checkpoint_selects_the_tested_weights(which: str, tmp_path: Path) 
     assert fitted.ckpt_path == str(tmp_path / "checkpoints" / f"{which}.ckpt")
 
 
+def test_init_from_is_where_training_starts(tmp_path: Path) -> None:
+    fit(tmp_path / "first")
+    source = tmp_path / "first" / "checkpoints" / "last.ckpt"
+    still = classifier(init_from=str(source), optimizer=lambda params: torch.optim.SGD(params, lr=0.0))
+    fit(tmp_path / "second", still)
+    torch.testing.assert_close(dict(still.state_dict()), read(source)["state_dict"], rtol=0, atol=0)
+
+
+def test_a_checkpoint_of_another_network_is_not_evaluated(tmp_path: Path) -> None:
+    fit(tmp_path)
+    with pytest.raises(UserError, match="is of another network"):
+        trainer(tmp_path).test(
+            classifier(net=Linear(inputs=12)), datamodule=Squares(), ckpt_path=str(tmp_path / "checkpoints/last.ckpt")
+        )
+
+
 def test_without_validation_the_last_weights_are_tested(tmp_path: Path) -> None:
     last = str(tmp_path / "checkpoints" / "last.ckpt")
     assert fit(tmp_path, data=Squares(val_fraction=0.0), test=True).ckpt_path == last
     assert not (tmp_path / "checkpoints" / "best.ckpt").exists()
     fit(tmp_path)  # leaves a best.ckpt, which is not that of the next run
     assert fit(tmp_path, data=Squares(val_fraction=0.0), test=True).ckpt_path == last
+
+
+def test_a_dataset_without_a_test_set_is_not_tested(tmp_path: Path) -> None:
+    class WithoutTest(Squares):
+        has_test = False  # pyright: ignore[reportAssignmentType]
+
+    fit(tmp_path, data=WithoutTest(), test=True)
+    assert json.loads((tmp_path / "results.json").read_text()).keys() == {"fit"}
 
 
 def test_a_fast_dev_run_writes_no_checkpoint(tmp_path: Path) -> None:
