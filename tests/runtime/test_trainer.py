@@ -86,7 +86,9 @@ def test_without_validation_the_last_weights_are_tested(tmp_path: Path) -> None:
 
 def test_a_dataset_without_a_test_set_is_not_tested(tmp_path: Path) -> None:
     class WithoutTest(Squares):
-        has_test = False  # pyright: ignore[reportAssignmentType]
+        @property
+        def has_test(self) -> bool:
+            return False
 
     fit(tmp_path, data=WithoutTest(), test=True)
     assert json.loads((tmp_path / "results.json").read_text()).keys() == {"fit"}
