@@ -96,6 +96,11 @@ def find_checkpoint(directory: Path, *names: str) -> Path:
     )
 
 
+def find_best_or_last(directory: Path, which: str) -> Path:
+    """The `best` or the `last` checkpoint of a run; the last one, or the one before it, where there is no best."""
+    return find_checkpoint(directory, *([BEST] if which == "best" else []), LAST, PREVIOUS)
+
+
 def find_weights(reference: str | Path, logs: Path = LOGS) -> Path:
     """A checkpoint file as it is, or that of a run: `RUN` is its best (without validation its last) checkpoint,
     `RUN@last` its last."""
@@ -104,7 +109,7 @@ def find_weights(reference: str | Path, logs: Path = LOGS) -> Path:
     name, _, which = str(reference).partition("@")
     if which not in ("", "best", "last"):
         raise UserError(f"{reference} ends in @{which}; use RUN, RUN@best or RUN@last")
-    return find_checkpoint(find(name, logs), *([] if which == "last" else [BEST]), LAST, PREVIOUS)
+    return find_best_or_last(find(name, logs), which or "best")
 
 
 def write_text(path: Path, text: str) -> None:

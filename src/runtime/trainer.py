@@ -225,8 +225,7 @@ class Trainer(lightning.Trainer):
     def _weights(self, model: LightningModule | None, run: str | None, ckpt_path: Any) -> Any:
         """The checkpoint of an evaluation, found intact and of this network before anything is written."""
         if run and not ckpt_path:
-            names = (f"{self.test_checkpoint}.ckpt", run_directory.LAST, run_directory.PREVIOUS)
-            ckpt_path = str(run_directory.find_checkpoint(run_directory.find(run), *names))
+            ckpt_path = str(run_directory.find_best_or_last(run_directory.find(run), self.test_checkpoint))
         if ckpt_path:
             saved = read(ckpt_path)
             if model is not None:

@@ -109,8 +109,7 @@ class DoctorCLI(CLI):
             path, saved, notes = latest_checkpoint(directory, rename_damaged=False)
         else:
             if config.run:
-                best = f"{config.trainer.test_checkpoint}.ckpt"
-                path = run_directory.find_checkpoint(directory, best, run_directory.LAST, run_directory.PREVIOUS)
+                path = run_directory.find_best_or_last(directory, config.trainer.test_checkpoint)
             else:
                 path = Path(config.ckpt_path or run_directory.find_weights(config.model.init_from))
             saved = read(path)
