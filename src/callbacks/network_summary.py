@@ -23,8 +23,7 @@ class NetworkSummary(ModelSummary):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
         if data is not None and isinstance(net := getattr(pl_module, "net", None), nn.Module):
-            height, width, channels = data.image_set("train").images_NHWC.shape[1:]
-            example_BCHW = torch.zeros(2, channels, height, width).to(pl_module.dtype)
+            example_BCHW = data.example_images(2).to(pl_module.dtype)
             super().on_fit_start(trainer, _Network(net, example_BCHW).to(pl_module.device))
 
 

@@ -20,12 +20,11 @@ class PreflightCheck(Callback):
         net = getattr(pl_module, "net", None)
         if stage != "fit" or data is None or not isinstance(net, nn.Module):
             return
-        height, width, channels = data.image_set("train").images_NHWC.shape[1:]
-        example_BCHW = torch.zeros(2, channels, height, width, device=pl_module.device)
-        check_network(net, example_BCHW.to(pl_module.dtype), data.num_classes)
+        example_BCHW = data.example_images(2).to(pl_module.device, pl_module.dtype)
+        check_network(net, example_BCHW, data.num_classes)
         if trainer.is_global_zero:
             sizes = f"{len(data.train_indices)} training and {len(data.val_indices)} validation images"
-            print(f"{sizes} of shape {(channels, height, width)}, {data.num_classes} classes", flush=True)
+            print(f"{sizes} of shape {tuple(example_BCHW.shape[1:])}, {data.num_classes} classes", flush=True)
 
 
 def check_network(net: nn.Module, example_BCHW: Tensor, num_classes: int) -> None:

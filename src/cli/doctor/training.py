@@ -47,8 +47,7 @@ def batches(data: ImageDataModule, world_size: int) -> str:
 
 def network(model: Classifier, data: ImageDataModule) -> str:
     """Whether the network takes the images and returns one logit per class."""
-    height, width, channels = data.image_set("train").images_NHWC.shape[1:]
-    example_1CHW = torch.zeros(1, channels, height, width)
+    example_1CHW = data.example_images(1)
     check_network(model.net, example_1CHW, data.num_classes)
     parameters = sum(parameter.numel() for parameter in model.net.parameters())
     shapes = f"{tuple(example_1CHW.shape)} to (1, {data.num_classes})"
