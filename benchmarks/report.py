@@ -26,7 +26,7 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def conditions(*versions: str) -> str:
     """Date, commit, versions (the given ones in addition) and hardware in one line."""
-    git = manifest.git_state(Path(__file__).parent)
+    git = manifest.git_state(Path(__file__).parents[1])
     commit = f"{git['commit'][:7]}{' and changes' if git['diff_sha256'] else ''}" if git else "unknown"
     installed = [f"{name} {metadata.version(name)}" for name in ("torch", "lightning", "torchmetrics")]
     on = manifest.hardware()

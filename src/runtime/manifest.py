@@ -53,7 +53,7 @@ def collect(seed: int, data: dict[str, Any]) -> dict[str, Any]:
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join([Path(sys.executable).name, "-m", "src", *sys.argv[1:]]),
         "seed": seed,
-        "git": git_state(Path(__file__).parent),
+        "git": git_state(Path(__file__).parents[2]),
         "python": platform.python_version(),
         "packages": {name: metadata.version(name) for name in PACKAGES},
         "hardware": hardware(),
@@ -69,8 +69,7 @@ def git_state(folder: Path) -> dict[str, Any] | None:
 
     try:
         commit = git("rev-parse", "HEAD").decode().strip()
-        top = git("rev-parse", "--show-toplevel").decode().strip()
-        diff = git("diff", "HEAD", "--", top)
+        diff = git("diff", "HEAD", "--", ".")
     except (OSError, subprocess.CalledProcessError):
         return None
     return {"commit": commit, "diff_sha256": hashlib.sha256(diff).hexdigest() if diff else None}
