@@ -44,6 +44,8 @@ def load(folder: Path, **expected: Any) -> ImageCache | None:
     """Opens a cache; None if it is missing, damaged, or its meta.json differs from `expected`."""
     try:
         meta = json.loads((folder / META).read_text())
+        if any(meta.get(key) != value for key, value in expected.items()):
+            return None
         labels_N = torch.from_numpy(np.load(folder / LABELS))
         shape = torch.Size([len(labels_N), *meta["shape_HWC"]])
         if (folder / PIXELS).stat().st_size != shape.numel():
@@ -57,7 +59,7 @@ def load(folder: Path, **expected: Any) -> ImageCache | None:
             return None
     except (OSError, EOFError, ValueError, KeyError, RuntimeError):
         return None
-    return ImageCache(folder, images, meta) if all(meta.get(key) == expected[key] for key in expected) else None
+    return ImageCache(folder, images, meta)
 
 
 def write(folder: Path, blocks: Iterable[ImageSet], meta: dict[str, Any]) -> None:
