@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from lightning import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MeanMetric, Metric, MetricCollection
@@ -24,6 +25,7 @@ from torchmetrics.classification import (
 
 from src.data.batch import Batch
 from src.errors import UserError
+from src.memory_format import to_channels_last
 from src.optim.warmup_decay import WarmupDecay
 
 
@@ -66,8 +68,9 @@ class Classifier(LightningModule):
             raise ValueError(f"label_smoothing {label_smoothing} is outside [0, 1); use 0 for none")
         if num_classes < 2:
             raise ValueError(f"num_classes {num_classes} must be at least 2")
-        # Convolutions are faster in channels-last memory format on every kind of processor that was measured.
-        self.net = net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.net = net
+        if unsafe := to_channels_last(net):
+            rank_zero_info(f"on a CPU, oneDNN corrupts memory in channels-last {', '.join(unsafe)}: kept contiguous")
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
         self.lr_interval = lr_interval

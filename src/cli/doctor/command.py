@@ -76,7 +76,9 @@ class DoctorCLI(CLI):
         if found.level == "ok":
             yield check("memory", machine.memory, training.dataset_bytes(data), per_node, machine.available_memory())
             yield check("batches", training.batches, data, per_node * nodes)
-            yield check("network", training.network, model, data)
+            yield (found := check("network", training.network, model, data))
+            if found.level == "ok":
+                yield check("memory format", training.memory_format, model, data)
         if (directory / run_directory.CONFIG).exists() and not existing:
             yield Finding("FAIL", "folder", f"{directory} already holds a run; resume it with --resume {directory}")
         else:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning_utilities.core.apply_func import apply_to_collection
 
+from src import rng
 from src.classifier import Classifier
 from src.cli.doctor import machine
 from src.cli.doctor.finding import Note
@@ -15,7 +17,7 @@ from src.data import ImageDataModule
 from src.data.index_loader import IndexLoader
 from src.errors import UserError
 from src.runtime import run_directory
-from src.runtime.preflight import check_network
+from src.runtime.preflight import check_network, evaluating
 
 
 def dataset(data: ImageDataModule) -> str:
@@ -52,6 +54,33 @@ def network(model: Classifier, data: ImageDataModule) -> str:
     parameters = sum(parameter.numel() for parameter in model.net.parameters())
     shapes = f"{tuple(example_1CHW.shape)} to (1, {data.num_classes})"
     return f"{type(model.net).__name__}, {parameters:,} parameters: {shapes}"
+
+
+def memory_format(model: Classifier, data: ImageDataModule) -> str:
+    """Whether output and gradients of random images equal those of a contiguous copy of the network: some versions of
+    oneDNN compute a convolution wrongly in channels-last."""
+    images_BCHW = torch.rand(data.example_images(8).shape, generator=rng.generator(0, rng.Stream.IMAGES))
+    contiguous = copy.deepcopy(model.net).to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
+    expected = _output_and_gradients(contiguous, images_BCHW)
+    found = _output_and_gradients(copy.deepcopy(model.net), images_BCHW.to(memory_format=torch.channels_last))
+    scale = max(float(tensor.norm()) for name, tensor in expected.items() if name)
+    for name, tensor in expected.items():
+        if (found[name] - tensor).norm() > 1e-2 * max(tensor.norm(), 1e-3 * scale):
+            what = f"the gradient of {name}" if name else "the output"
+            raise UserError(
+                f"{what} differs between channels-last and contiguous images; update torch, or set the environment "
+                "variable ONEDNN_MAX_CPU_ISA to SSE41"
+            )
+    return "output and gradients of channels-last images equal those of contiguous ones"
+
+
+def _output_and_gradients(net: torch.nn.Module, images_BCHW: torch.Tensor) -> dict[str, torch.Tensor]:
+    """By the name of the parameter; the output's is empty."""
+    with evaluating(net):  # dropout samples in the order of the memory
+        output_BK = net(images_BCHW)
+    output_BK.logsumexp(1).sum().backward()
+    gradients = {name: parameter.grad for name, parameter in net.named_parameters() if parameter.grad is not None}
+    return {"": output_BK.detach(), **gradients}
 
 
 def optimizer(model: Classifier) -> str:

@@ -11,7 +11,7 @@ from src.cli.doctor import training
 from src.cli.doctor.finding import Note
 from src.data.datamodule import Preparation
 from src.errors import UserError
-from tests.toys import Squares, classifier
+from tests.toys import Linear, Squares, classifier
 
 
 def test_a_dataset_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,6 +56,24 @@ def test_network() -> None:
     model.net = torch.nn.Conv2d(3, 3, 1)
     with pytest.raises(UserError, match="returns"):
         training.network(model, Squares())
+
+
+def test_channels_last_is_compared_with_contiguous() -> None:
+    class Wrong(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = torch.nn.Conv2d(3, 3, 2)
+
+        def forward(self, images_BCHW: torch.Tensor) -> torch.Tensor:
+            wrong = 0.9 if not images_BCHW.is_contiguous() else 1.0
+            output_BK = self.conv(images_BCHW).mean((2, 3))
+            return output_BK + (wrong - 1) * (output_BK - output_BK.detach())  # the gradient alone is wrong
+
+    assert "equal" in training.memory_format(
+        classifier(net=torch.nn.Sequential(torch.nn.Dropout(), Linear())), Squares()
+    )
+    with pytest.raises(UserError, match=r"the gradient of conv\.weight differs between channels-last and contiguous"):
+        training.memory_format(classifier(net=Wrong()), Squares())
 
 
 @pytest.mark.parametrize(("optimizer", "states"), [(torch.optim.SGD, 0), (torch.optim.Adam, 2), (torch.optim.LBFGS, 0)])
