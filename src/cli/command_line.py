@@ -17,6 +17,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 
 from src.classifier import Classifier
 from src.cli import config_file
+from src.cli.faults import is_fault
 from src.cli.help import EPILOG, ShortHelp, TrainerHelp
 from src.cli.parser import Parser
 from src.data import ImageDataModule
@@ -131,9 +132,8 @@ class CLI(ExplicitConfiguration, LightningCLI):
                 for parent in list(directory.parents)[:2]:  # logs/<recipe> and logs, if empty
                     with contextlib.suppress(OSError):
                         parent.rmdir()
-            if self.trainer.global_step == 0 and isinstance(
-                error, (ValueError, TypeError, RuntimeError, ArithmeticError)
-            ):
+            given = isinstance(error, (ValueError, TypeError, RuntimeError, ArithmeticError))
+            if given and self.trainer.global_step == 0 and not is_fault(error, training=True):
                 text = " ".join(str(error).split())
                 raise UserError(f"training could not start: {text} ({type(error).__name__})") from error
             raise
@@ -186,10 +186,12 @@ class CLI(ExplicitConfiguration, LightningCLI):
             )
 
     def instantiate_classes(self) -> None:
-        """Builds data module, model and trainer; a constructor's ValueError becomes a UserError."""
+        """Builds data module, model and trainer; what a constructor raises about its arguments becomes a UserError."""
         try:
             super().instantiate_classes()
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, RuntimeError, AssertionError, ImportError) as error:
+            if is_fault(error):
+                raise
             self.parser.error(str(error), error)
         self.model.config = self.experiment
 

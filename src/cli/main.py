@@ -10,6 +10,7 @@ import threading
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
+from src.cli import faults
 from src.cli.command_line import CLI
 from src.cli.doctor.command import examine
 from src.data.storage.disk import DISK_ERRNOS
@@ -18,6 +19,8 @@ from src.runtime import cpu, lightning_workarounds
 
 # Errors of a disk or a folder, which the user can fix.
 _ERRNOS = DISK_ERRNOS | {errno.ENOENT, errno.EISDIR}
+
+faults.SHIPPED.update(name for name in sys.modules if name.startswith("src."))
 
 
 def main(args: list[str] | None = None) -> None:
@@ -42,16 +45,20 @@ def main(args: list[str] | None = None) -> None:
     except RankLost as error:
         _stop(error, code=1)
     except OSError as error:
-        if error.errno not in _ERRNOS:
+        if error.errno not in _ERRNOS or faults.is_fault(error):
             raise
-        advice = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check that it is writable"
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        advice = "free some space" if full else "check the path and its permissions"
         where = os.fsdecode(error.filename) if error.filename else "the disk"  # TensorBoard names its file in bytes
-        _stop(UserError(f"{where}: {error.strerror}; {advice}, or set another trainer.default_root_dir"))
+        _stop(UserError(f"{where}: {error.strerror}; {advice}, or use another folder"))
 
 
 def _stop(error: Exception, code: int = 2) -> None:
+    """Prints an error, after the traceback of the fault that it may come from."""
     if os.environ.get("TRACEBACK"):
         raise error
+    if faults.print_fault(error):
+        code = 1
     text = str(error).strip()
     print(f"error: {text}" + ("" if text.endswith((".", "?", "!")) else "."), file=sys.stderr, flush=True)
     sys.exit(code)
@@ -61,5 +68,9 @@ def _quieten() -> None:
     """Filters what Lightning repeats at each start, and what TensorBoard's writer thread raises about the disk: the
     next call of the logger raises it, too."""
     lightning_workarounds.quieten()
-    default = threading.excepthook
-    threading.excepthook = lambda args: None if isinstance(args.exc_value, OSError) else default(args)
+    threading.excepthook = _report_thread
+
+
+def _report_thread(args: threading.ExceptHookArgs) -> None:
+    if not isinstance(args.exc_value, OSError) or not type(args.thread).__module__.startswith("tensorboard."):
+        threading.__excepthook__(args)

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 from lightning.pytorch.cli import LightningArgumentParser
 
 from src import data, models, optim
+from src.cli.faults import fault_in
 from src.data import augment
 from src.errors import UserError
 
@@ -54,6 +55,8 @@ class Parser(LightningArgumentParser):
                 message = explain(ex)
         if not self.exit_on_error:
             super().error(message, ex)
+        if fault := fault_in(ex):
+            raise fault
         raise UserError(" ".join(message.split())) from ex
 
     def _options(self) -> list[str]:

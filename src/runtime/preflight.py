@@ -37,7 +37,7 @@ def check_network(net: nn.Module, example_BCHW: Tensor, num_classes: int) -> Non
     try:
         with torch.no_grad(), evaluating(net):
             output = net(example_BCHW)
-    except (RuntimeError, TypeError, ValueError) as error:
+    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
         raise UserError(
             f"model.net ({name}) does not take images of shape {shape}: {error}. Set its arguments to the size and the "
             "channels of the images, or choose another network"

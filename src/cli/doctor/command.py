@@ -18,7 +18,6 @@ from src.callbacks.ema import EMA
 from src.cli.command_line import CLI, check_duration
 from src.cli.doctor import machine, scheduler, training
 from src.cli.doctor.finding import Finding, Note, check, report
-from src.errors import UserError
 from src.runtime import file_format, run_directory
 from src.runtime.checkpoint_file import check_same_network, read
 from src.runtime.manifest import hardware
@@ -135,10 +134,7 @@ def examine(arguments: list[str]) -> int:
         return 0  # the first process of each node reports
     if len(arguments) == 1:
         return report(itertools.chain(_machine(), _defaults()))
-    try:
-        findings = DoctorCLI(arguments).findings()
-    except UserError as error:
-        findings = iter([Finding("FAIL", "configuration", str(error))])
+    findings = DoctorCLI(arguments).findings()  # what cannot be parsed or built raises UserError, as in `fit`
     return report(itertools.chain(_machine(), findings))
 
 

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
+from src.cli.faults import print_fault
 from src.errors import UserError
 
 
@@ -30,8 +31,10 @@ def check(subject: str, function: Callable[..., str], *args: Any) -> Finding:
     try:
         text = function(*args)
     except (UserError, MisconfigurationException) as error:
+        print_fault(error)
         return Finding("FAIL", subject, str(error))
-    except (OSError, ValueError, TypeError, RuntimeError, KeyError, ImportError) as error:
+    except Exception as error:
+        print_fault(error)
         return Finding("FAIL", subject, f"{error} ({type(error).__name__})")
     return Finding("note" if isinstance(text, Note) else "ok", subject, text)
 

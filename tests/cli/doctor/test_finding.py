@@ -19,9 +19,9 @@ def test_what_a_check_returns_or_raises_is_its_level() -> None:
     assert check("disk", raising, ValueError("full")) == Finding("FAIL", "disk", "full (ValueError)")
 
 
-def test_a_bug_is_not_a_finding() -> None:
-    with pytest.raises(AssertionError):
-        check("disk", raising, AssertionError())
+def test_a_fault_in_code_has_its_traceback_and_fails(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check("disk", raising, AssertionError("odd")) == Finding("FAIL", "disk", "odd (AssertionError)")
+    assert "raise error\nAssertionError: odd" in capsys.readouterr().err
 
 
 def test_the_exit_code_is_1_if_anything_fails(capsys: pytest.CaptureFixture[str]) -> None:

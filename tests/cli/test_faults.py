@@ -1,0 +1,172 @@
+"""Faults in code of the user's, which keep their traceback, and what libraries raise about arguments."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from src.cli import faults
+
+Run = Callable[..., None]
+Fails = Callable[..., str]
+
+OWN_CODE = """
+import threading
+import torch
+from lightning import Callback
+from torch import nn
+from src.data import Shapes
+from src.data.augment import Augmentation
+
+def fail(kind):
+    if kind == "ValueError": raise ValueError("boom")
+    if kind == "TypeError": len(3)
+    if kind == "RuntimeError": torch.zeros(2) @ torch.zeros(3)
+    if kind == "KeyError": {}["boom"]
+    if kind == "AttributeError": torch.boom
+    if kind == "FileNotFoundError": open("boom")
+    if kind == "ModuleNotFoundError": import boom
+    if kind == "ZeroDivisionError": 1 / 0
+
+class Net(nn.Sequential):
+    def __init__(self, kind: str):
+        fail(kind)
+
+class Forward(nn.Module):
+    def __init__(self, kind: str, training: bool = False):
+        super().__init__()
+        self.layer, self.kind, self.fails = nn.Linear(3, 10), kind, training
+    def forward(self, images_BCHW):
+        if self.training == self.fails:
+            fail(self.kind)
+        return self.layer(images_BCHW.mean((2, 3)))
+
+class Data(Shapes):
+    def __init__(self, kind: str, **kwargs):
+        super().__init__(**kwargs)
+        self.kind = kind
+    def read(self, subset):
+        fail(self.kind)
+
+class Blur(Augmentation):
+    num_uniforms = 1
+    def __init__(self, kind: str):
+        self.kind = kind
+    def __call__(self, images_BCHW, uniform_BK, epoch):
+        fail(self.kind)
+
+class Hook(Callback):
+    def __init__(self, kind: str, hook: str = "on_train_start"):
+        setattr(self, hook, lambda *args, **kwargs: fail(kind))
+
+class Optimizer(torch.optim.SGD):
+    def __init__(self, params, kind: str):
+        fail(kind)
+"""
+
+PARTS = {
+    "constructor": ["--model.net=own_code.Net", "--model.net.kind"],
+    "preflight": ["--model.net=own_code.Forward", "--model.net.kind"],
+    "first step": ["--model.net=own_code.Forward", "--model.net.training=true", "--model.net.kind"],
+    "data": ["--data=own_code.Data", "--data.kind"],
+    "augmentation": ["--data.augment+=own_code.Blur", "--data.augment.kind"],
+    "callback": ["--trainer.callbacks+=own_code.Hook", "--trainer.callbacks.kind"],
+    "after a step": [
+        *("--trainer.callbacks+=own_code.Hook", "--trainer.callbacks.hook=on_train_end"),
+        "--trainer.callbacks.kind",
+    ],
+    "optimizer": ["--model.optimizer=own_code.Optimizer", "--model.optimizer.kind"],
+}
+KINDS = ["ValueError", "TypeError", "RuntimeError", "KeyError", "AttributeError", "FileNotFoundError"]
+KINDS += ["ModuleNotFoundError", "ZeroDivisionError"]
+
+
+@pytest.fixture
+def traceback(cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Fails:
+    """Runs a command line that must fail by a fault in own_code.py; returns the traceback."""
+    (tmp_path / "own_code.py").write_text(OWN_CODE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own_code", raising=False)
+
+    def run(*arguments: str) -> str:
+        # As the interpreter does with what `main` does not catch; pytest would show the exception only.
+        with pytest.raises(BaseException) as raised:
+            cli(*arguments)
+        if isinstance(raised.value, SystemExit):
+            assert raised.value.code == 1
+            return capsys.readouterr().err
+        return str(raised.getrepr())
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("part", "kind"),
+    [
+        *((part, kind) for part in ("constructor", "preflight") for kind in KINDS),
+        *((part, kind) for part in list(PARTS)[2:] for kind in ("ValueError", "FileNotFoundError")),
+    ],
+)
+def test_a_fault_in_own_code_has_its_traceback(part: str, kind: str, traceback: Fails, tiny: list[str]) -> None:
+    *arguments, last = PARTS[part]
+    quiet = ["--trainer.default_callbacks.model_summary=null", "--trainer.logger=false"]
+    text = traceback("fit", *tiny, *quiet, *arguments, f"{last}={kind}")
+    assert "own_code.py" in text
+    assert kind in text
+
+
+@pytest.mark.parametrize("line", ["import boom", "raise ValueError('boom')", "open('boom')", "class Net(:"])
+@pytest.mark.parametrize("argument", ["--model.net", "--trainer.callbacks+", "--model.optimizer"])
+def test_a_module_that_cannot_be_imported(
+    line: str, argument: str, traceback: Fails, tiny: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "broken.py").write_text(line)
+    monkeypatch.delitem(sys.modules, "broken", raising=False)
+    text = traceback("fit", *tiny, f"{argument}=broken.Net")
+    assert "broken.py" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=-1"], "Invalid learning rate"),
+        (["--model.net.dropout=2"], "dropout"),
+        (["--model.net=torchvision.models.resnet18", "--model.net.num_classes=7"], "must return (2, 10)"),
+        (["--model.net=torchvision.models.alexnet", "--model.net.num_classes=10"], "does not take images of shape"),
+        (["--model.net=SpeedNet", "--model.net.widths=[-1,2,3]"], "must start with at least 24"),
+        (["--model.net=torch.nn.Linear"], "the following arguments are required: in_features, out_features"),
+        (["--trainer.val_check_interval=1000"], "`val_check_interval` (1000) must be less than or equal"),
+        (["--data.batch_size=-1"], "batch_size -1 must be at least 1"),
+    ],
+)
+def test_what_is_raised_about_arguments_is_one_paragraph(
+    arguments: list[str], words: str, fails: Fails, tiny: list[str]
+) -> None:
+    assert words in fails("fit", *tiny, *arguments)
+
+
+def test_a_line_of_this_project_that_fails_is_a_fault_and_a_raise_is_not(tmp_path: Path) -> None:
+    def error_of(name: str, source: str) -> ValueError:
+        path = tmp_path / name
+        path.write_text(source)
+        with pytest.raises(ValueError, match="x") as caught:
+            exec(compile(source, str(path), "exec"), {"__name__": "src.errors"})
+        caught.value.__traceback__ = caught.tb.tb_next
+        return caught.value
+
+    assert faults.is_fault(error_of("fails.py", "int('x')"))
+    assert not faults.is_fault(error_of("raises.py", "if True:\n    raise ValueError('x')"))
+
+
+def test_only_tensorboards_writer_thread_fails_silently(cli: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli("fit")  # sets the hook
+    capsys.readouterr()
+    thread = threading.Thread(target=open, args=("no_such_file",))
+    thread.start()
+    thread.join()
+    assert "FileNotFoundError" in capsys.readouterr().err
