@@ -16,14 +16,10 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MeanMetric, Metric, MetricCollection
-from torchmetrics.classification import (
-    MulticlassAccuracy,
-    MulticlassCalibrationError,
-    MulticlassConfusionMatrix,
-    MulticlassF1Score,
-)
+from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError, MulticlassConfusionMatrix
 
 from src.data.batch import Batch
+from src.data.index_loader import IndexLoader
 from src.errors import UserError
 from src.memory_format import to_channels_last
 from src.optim.warmup_decay import WarmupDecay
@@ -32,8 +28,9 @@ from src.optim.warmup_decay import WarmupDecay
 class Classifier(LightningModule):
     """Trains a network by cross-entropy and evaluates it.
 
-    The loss of a step is the sum over the samples of this rank divided by the samples of all ranks, so that training
-    on several ranks equals training on one, also where a last batch does not divide evenly.
+    The loss of a step is the sum over the samples of this rank divided by the samples of all ranks and accumulated
+    batches, so that training on several ranks, or with `accumulate_grad_batches`, equals training on one rank with
+    large batches, also where the last of them are incomplete.
     """
 
     def __init__(
@@ -83,8 +80,7 @@ class Classifier(LightningModule):
         self.train_metrics = _metrics(num_classes).clone(prefix="train/")
         self.val_metrics = _metrics(num_classes).clone(prefix="val/")
         self.test_metrics = _test_metrics(num_classes).clone(prefix="test/")
-        self.confusion = MulticlassConfusionMatrix(num_classes)
-        self.class_acc = MulticlassAccuracy(num_classes, average="none")
+        self.confusion = MulticlassConfusionMatrix(num_classes, validate_args=False)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Logits (B, K) of normalized images."""
@@ -134,8 +130,17 @@ class Classifier(LightningModule):
             # in each step it took as long as all other overhead of the trainer.
             self.log_dict(self.train_metrics, on_step=False, on_epoch=True, prog_bar=True, batch_size=batch.size)
             self._logged_epoch = self.current_epoch
-        # Lightning averages the gradients of the ranks, so the sum is scaled by their number.
-        return losses_B.sum() * (self.trainer.world_size / batch.size)
+        # Lightning averages over the ranks and the accumulated batches, so the sum is scaled by their numbers.
+        averaged = self.trainer.world_size * self.trainer.accumulate_grad_batches
+        return losses_B.sum() * (averaged / self._samples_of_step(batch, batch_idx))
+
+    def _samples_of_step(self, batch: Batch, batch_idx: int) -> int:
+        """The samples of all batches whose gradients are accumulated with those of this one."""
+        first = batch_idx - batch_idx % self.trainer.accumulate_grad_batches
+        last = int(min(first + self.trainer.accumulate_grad_batches, self.trainer.num_training_batches))
+        loader = self.trainer.train_dataloader
+        # Another loader's batches are taken to be equally large.
+        return loader.num_samples(first, last) if isinstance(loader, IndexLoader) else batch.size * (last - first)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         losses_B, logits_BK = self._losses(batch)
@@ -150,16 +155,16 @@ class Classifier(LightningModule):
             self.log_dict(self.test_metrics, batch_size=batch.size)
         if len(logits_BK):
             self.confusion.update(logits_BK, batch.labels_B)
-            self.class_acc.update(logits_BK, batch.labels_B)
 
     def on_test_epoch_start(self) -> None:
         self.confusion.reset()
-        self.class_acc.reset()
 
     def on_test_epoch_end(self) -> None:
         names = getattr(self.trainer.datamodule, "classes", range(self.num_classes))  # pyright: ignore[reportAttributeAccessIssue]
-        accuracies_K = self.class_acc.compute()
-        self.log_dict({f"test/acc_of/{name}": acc for name, acc in zip(names, accuracies_K, strict=True)})
+        acc_K, f1_K = class_metrics(self.confusion.compute())
+        metrics = {f"test/acc_of/{name}": acc for name, acc in zip(names, acc_K, strict=True)}
+        # All ranks have the same values.
+        self.log_dict({"test/f1": f1_K.nanmean(), **metrics}, rank_zero_only=True)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Sample indices (B), labels (B) and class probabilities (B, K)."""
@@ -189,25 +194,27 @@ class Classifier(LightningModule):
                 metric.update(logits_BK, batch.labels_B)
 
 
+def class_metrics(counts_KK: Tensor) -> tuple[Tensor, Tensor]:
+    """Accuracy (K,) and F1 score (K,) of each class from a confusion matrix with true classes as rows. NaN for a class
+    without samples."""
+    correct_K, true_K, predicted_K = counts_KK.diag(), counts_KK.sum(1), counts_KK.sum(0)
+    f1_K = 2 * correct_K / (true_K + predicted_K)
+    return correct_K / true_K, f1_K.where(true_K > 0, math.nan)
+
+
 def _metrics(num_classes: int) -> MetricCollection:
-    return MetricCollection(
-        {"loss": MeanMetric(nan_strategy="disable"), **_accuracies(num_classes)}, compute_groups=False
-    )
+    # The data module has checked the labels and the step the shape of the logits; torchmetrics would search each batch.
+    micro: dict[str, Any] = {"average": "micro", "validate_args": False}
+    metrics: dict[str, Metric | MetricCollection] = {
+        "loss": MeanMetric(nan_strategy="disable"),
+        "acc": MulticlassAccuracy(num_classes, **micro),
+    }
+    if num_classes > 5:
+        metrics["top5"] = MulticlassAccuracy(num_classes, **micro, top_k=5)
+    return MetricCollection(metrics, compute_groups=False)
 
 
 def _test_metrics(num_classes: int) -> MetricCollection:
-    more: dict[str, Metric] = {
-        "loss": MeanMetric(nan_strategy="disable"),
-        "f1": MulticlassF1Score(num_classes, average="macro"),
-        "calibration_error": MulticlassCalibrationError(num_classes, n_bins=15),
-    }
-    return MetricCollection({**more, **_accuracies(num_classes)}, compute_groups=False)
-
-
-def _accuracies(num_classes: int) -> dict[str, Metric]:
-    # The data module has checked the labels and the step the shape of the logits; torchmetrics would search each batch.
-    micro: dict[str, Any] = {"average": "micro", "validate_args": False}
-    top1 = MulticlassAccuracy(num_classes, **micro)
-    if num_classes <= 5:
-        return {"acc": top1}
-    return {"acc": top1, "top5": MulticlassAccuracy(num_classes, **micro, top_k=5)}
+    metrics = _metrics(num_classes)
+    metrics["calibration_error"] = MulticlassCalibrationError(num_classes, n_bins=15, validate_args=False)
+    return metrics

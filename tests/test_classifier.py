@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import math
+import random
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +14,11 @@ import torch
 import torch.nn.functional as F
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.cli import ReduceLROnPlateau
+from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 
-from src.classifier import Classifier
-from src.data import Batch
+from src.classifier import Classifier, class_metrics
+from src.data import Batch, ImageSet
 from src.errors import UserError
 from src.optim.warmup_decay import WarmupDecay
 from tests.toys import Linear, Squares, classifier, fit, trainer
@@ -155,6 +159,113 @@ def test_the_calibration_error_does_not_depend_on_the_batch_size(batch_size: int
         model._update(model.test_metrics, Batch(part_BK, labels_B, labels_B, len(part_BK)), labels_B.float(), part_BK)
     expected = 1 - 1 / (1 + math.exp(-0.7))
     assert float(model.test_metrics["calibration_error"].compute()) == pytest.approx(expected, abs=1e-6)
+
+
+def test_metrics_do_not_depend_on_batch_size_and_ranks() -> None:
+    """Every metric of a test, from batches of random sizes whose samples random numbers of ranks share, and one of
+    which lies between 0 and 1, against one computation over all samples by hand."""
+    random.seed(0)
+    for trial in range(20):
+        generator = torch.Generator().manual_seed(trial)
+        num_samples, num_classes, world_size = random.randint(1, 40), random.randint(6, 9), random.randint(1, 5)
+        logits_NK = torch.randn(num_samples, num_classes, generator=generator)
+        logits_NK[: num_samples // 2] = logits_NK[: num_samples // 2].sigmoid()
+        labels_N = torch.randint(0, num_classes, (num_samples,), generator=generator)
+        losses_N = F.cross_entropy(logits_NK, labels_N, reduction="none")
+        ranks = [classifier(num_classes=num_classes) for _ in range(world_size)]
+        start = 0
+        while start < num_samples:
+            size = random.randint(1, 12)
+            batch_N = torch.arange(start, min(start + size, num_samples))
+            for rank, model in enumerate(ranks):
+                shard_B = batch_N[rank::world_size]
+                batch = Batch(logits_NK[shard_B], labels_N[shard_B], shard_B, len(batch_N))
+                model._update(model.test_metrics, batch, losses_N[shard_B], logits_NK[shard_B])
+                model.confusion.update(logits_NK[shard_B], labels_N[shard_B])
+            start += size
+        first, *others = ranks
+        for other in others:
+            for name, metric in [*first.test_metrics.items(keep_base=True), ("confusion", first.confusion)]:
+                metric.merge_state(other.confusion if name == "confusion" else other.test_metrics[name])
+        found = {name: float(value) for name, value in first.test_metrics.compute().items()}
+        acc_K, f1_K = class_metrics(first.confusion.compute())
+        assert {**found, "f1": float(f1_K.nanmean())} == pytest.approx(by_hand(logits_NK, labels_N, losses_N), abs=1e-5)
+        correct_N = logits_NK.argmax(1) == labels_N
+        of_classes = [correct_N[labels_N == k].float().mean() for k in range(num_classes)]  # NaN without samples
+        torch.testing.assert_close(acc_K, torch.stack(of_classes), equal_nan=True)
+
+
+def by_hand(logits_NK: torch.Tensor, labels_N: torch.Tensor, losses_N: torch.Tensor) -> dict[str, float]:
+    confidences_N, predictions_N = logits_NK.softmax(1).max(1)
+    correct_N = predictions_N == labels_N
+    bins_N = (confidences_N * 15).long()
+    gaps = [(confidences_N - correct_N.float())[bins_N == b].sum().abs() for b in range(15)]
+    f1 = [
+        2 * int((correct_N & (labels_N == k)).sum()) / int((labels_N == k).sum() + (predictions_N == k).sum())
+        for k in labels_N.unique()
+    ]
+    return {
+        "test/loss": float(losses_N.mean()),
+        "test/acc": float(correct_N.float().mean()),
+        "test/top5": float((logits_NK.topk(5).indices == labels_N[:, None]).any(1).float().mean()),
+        "test/calibration_error": float(sum(gaps) / len(labels_N)),
+        "f1": sum(f1) / len(f1),
+    }
+
+
+def test_a_class_without_test_images_has_no_accuracy_and_is_not_in_the_mean(tmp_path: Path) -> None:
+    class WithoutBlue(Squares):
+        def read(self, subset: str) -> ImageSet:
+            images_NHWC, labels_N = super().read(subset)
+            return ImageSet(images_NHWC, labels_N % 2 if subset == "test" else labels_N)
+
+    model = classifier()
+    torch.nn.init.zeros_(model.net.layer.weight)  # pyright: ignore
+    model.net.layer.bias.data = torch.tensor([0.0, 0.0, 1.0])  # pyright: ignore  # predicts blue
+    tester = trainer(tmp_path, logger=CSVLogger(tmp_path, name="", version=""))
+    (result,) = tester.test(model, datamodule=WithoutBlue())
+    assert math.isnan(result["test/acc_of/blue"])
+    assert (result["test/acc_of/red"], result["test/f1"]) == (0, 0)
+    assert json.loads((tmp_path / "results.json").read_text())["test"]["test/acc_of/blue"] is None
+    (row,) = csv.DictReader((tmp_path / "metrics.csv").read_text().splitlines())
+    assert (row["test/acc_of/blue"], row["test/acc_of/red"]) == ("nan", "0.0")
+
+
+@pytest.mark.parametrize(
+    ("size", "batch_size", "accumulated"),
+    [
+        (30, 6, 4),  # as batches of 24 and 6
+        (31, 6, 4),  # as batches of 24 and 7; the last batch has one sample
+        (31, 4, 3),  # as batches of 12, 12 and 7
+    ],
+)
+def test_accumulated_batches_equal_large_ones(size: int, batch_size: int, accumulated: int, tmp_path: Path) -> None:
+    weights = []
+    for batches in (1, accumulated):
+        model = classifier(optimizer=lambda params: torch.optim.SGD(params, lr=0.5, momentum=0.9))
+        data = Squares(size=size, batch_size=batch_size * accumulated // batches, val_fraction=0)
+        fit(tmp_path / str(batches), model, data, max_epochs=3, accumulate_grad_batches=batches)
+        weights.append(torch.cat([parameter.detach().flatten() for parameter in model.parameters()]))
+    torch.testing.assert_close(*weights, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("data", "kwargs", "expected"),
+    [
+        ({}, {"limit_train_batches": 3}, [12, 12, 6]),
+        ({"size": 31}, {}, [12, 12, 12, 12, 7, 7]),
+        ({"size": 31, "drop_last": True}, {}, [12, 12, 12, 12, 6]),
+        ({"size": 31}, {"accumulate_grad_batches": 1}, [6, 6, 6, 6, 6, 1]),
+    ],
+)
+def test_the_samples_of_a_step(
+    data: dict[str, Any], kwargs: dict[str, Any], expected: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[int] = []
+    count = Classifier._samples_of_step
+    monkeypatch.setattr(Classifier, "_samples_of_step", lambda *args: found.append(number := count(*args)) or number)
+    fit(tmp_path, data=Squares(val_fraction=0, **data), **{"accumulate_grad_batches": 2, **kwargs})
+    assert found == expected
 
 
 def test_a_second_test_resets_the_metrics(tmp_path: Path) -> None:

@@ -66,6 +66,10 @@ class IndexLoader:
         full, rest = divmod(len(self.indices_N), self.batch_size)
         return full + (rest > 0 and not self.drop_last)
 
+    def num_samples(self, first: int, last: int) -> int:
+        """Samples of all ranks in the batches from `first` to before `last`."""
+        return min(last * self.batch_size, len(self.indices_N)) - first * self.batch_size
+
     def __iter__(self) -> Iterator[IndexBatch]:
         # A generator, because Lightning calls iter() before it sets the epoch, and next() after.
         epoch = self.epoch()

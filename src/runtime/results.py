@@ -52,6 +52,6 @@ class RunResults(Callback):
         run_directory.write_text(path, json.dumps(results, indent=2) + "\n")
 
 
-def rounded(metrics: dict[str, Tensor]) -> dict[str, float]:
-    """Metrics as JSON numbers, to six digits."""
-    return {name: round(float(value), 6) for name, value in sorted(metrics.items())}
+def rounded(metrics: dict[str, Tensor]) -> dict[str, float | None]:
+    """Metrics as JSON numbers, to six digits; null for NaN, as the accuracy of a class without samples."""
+    return {name: round(float(value), 6) if value.isfinite() else None for name, value in sorted(metrics.items())}
