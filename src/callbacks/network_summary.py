@@ -9,6 +9,8 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelSummary
 from torch import nn
 
+from src.data import ImageDataModule
+
 
 class NetworkSummary(ModelSummary):
     """Lightning's ModelSummary of the network alone, with input and output sizes."""
@@ -22,7 +24,7 @@ class NetworkSummary(ModelSummary):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
-        if data is not None and isinstance(net := getattr(pl_module, "net", None), nn.Module):
+        if isinstance(data, ImageDataModule) and isinstance(net := getattr(pl_module, "net", None), nn.Module):
             example_BCHW = data.example_images(2).to(pl_module.dtype)
             super().on_fit_start(trainer, _Network(net, example_BCHW).to(pl_module.device))
 

@@ -75,15 +75,18 @@ class DoctorCLI(CLI):
         if found.level == "ok":
             yield check("memory", machine.memory, training.dataset_bytes(data), per_node, machine.available_memory())
             yield check("batches", training.batches, data, per_node * nodes)
-            yield (found := check("network", training.network, model, data))
-            if found.level == "ok":
-                yield check("memory format", training.memory_format, model, data)
+            if self.trainer:
+                yield (found := check("network", training.network, self.trainer, model, data, per_node * nodes))
+                if found.level == "ok":
+                    yield check("memory format", training.memory_format, model, data)
         if (directory / run_directory.CONFIG).exists() and not existing:
             yield Finding("FAIL", "folder", f"{directory} already holds a run; resume it with --resume {directory}")
         else:
             yield check("folder", machine.writable, directory, "trainer.default_root_dir")
         yield (found := check("optimizer", training.optimizer, model))
         if found.level == "ok":
+            if self.trainer and hasattr(data, "train_indices"):
+                yield check("schedule", training.schedule, self.trainer, model, data)
             yield check("disk", training.checkpoint_disk, model, directory, averaged)
 
     def _check_configuration(self) -> str:

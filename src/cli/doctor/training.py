@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities.types import LRSchedulerConfig
 from lightning_utilities.core.apply_func import apply_to_collection
 
 from src import rng
@@ -17,7 +18,8 @@ from src.data import ImageDataModule
 from src.data.index_loader import IndexLoader
 from src.errors import UserError
 from src.runtime import run_directory
-from src.runtime.preflight import check_network, evaluating
+from src.runtime.preflight import check_monitors, check_network, check_schedules, evaluating, smallest_batch
+from src.runtime.trainer import Trainer
 
 
 def dataset(data: ImageDataModule) -> str:
@@ -47,12 +49,12 @@ def batches(data: ImageDataModule, world_size: int) -> str:
     return f"{text}, {data.batch_size // world_size} images per process"
 
 
-def network(model: Classifier, data: ImageDataModule) -> str:
-    """Whether the network takes the images and returns one logit per class."""
-    example_1CHW = data.example_images(1)
-    check_network(model.net, example_1CHW, data.num_classes)
+def network(trainer: Trainer, model: Classifier, data: ImageDataModule, world_size: int) -> str:
+    """Whether the network takes the images and returns one logit per class, also in training mode."""
+    example_2CHW = data.example_images(2)
+    check_network(model.net, example_2CHW, data.num_classes, smallest_batch(trainer, data, world_size))
     parameters = sum(parameter.numel() for parameter in model.net.parameters())
-    shapes = f"{tuple(example_1CHW.shape)} to (1, {data.num_classes})"
+    shapes = f"{tuple(example_2CHW.shape)} to (2, {data.num_classes})"
     return f"{type(model.net).__name__}, {parameters:,} parameters: {shapes}"
 
 
@@ -81,6 +83,19 @@ def _output_and_gradients(net: torch.nn.Module, images_BCHW: torch.Tensor) -> di
     output_BK.logsumexp(1).sum().backward()
     gradients = {name: parameter.grad for name, parameter in net.named_parameters() if parameter.grad is not None}
     return {"": output_BK.detach(), **gradients}
+
+
+def schedule(trainer: Trainer, model: Classifier, data: ImageDataModule) -> str:
+    """Whether the learning-rate schedule lasts as long as the training, and monitored metrics are logged."""
+    configured = model.configure_optimizers()
+    schedules = [LRSchedulerConfig(**configured["lr_scheduler"])] if isinstance(configured, dict) else []
+    batches = len(IndexLoader(data.train_indices, data.batch_size, drop_last=data.drop_last))
+    limit = trainer.limit_train_batches  # pyright: ignore[reportAttributeAccessIssue]
+    batches = min(limit, batches) if isinstance(limit, int) else int(limit * batches)
+    validates = bool(len(data.val_indices) and trainer.limit_val_batches)  # pyright: ignore[reportAttributeAccessIssue]
+    check_monitors(trainer, model, schedules, validates)
+    check_schedules(trainer, schedules, batches)
+    return type(schedules[0].scheduler).__name__ if schedules else "constant learning rate"
 
 
 def optimizer(model: Classifier) -> str:

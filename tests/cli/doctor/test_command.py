@@ -63,7 +63,7 @@ def test_a_valid_configuration(report: Report, tiny: list[str]) -> None:
     expected = ["packages", "machine", "configuration", "trainer", "processes", "precision", "threads", "data"]
     assert subjects(lines, "ok", "note") == [
         *expected,
-        *("memory", "batches", "network", "memory format", "folder", "optimizer", "disk"),
+        *("memory", "batches", "network", "memory format", "folder", "optimizer", "schedule", "disk"),
     ]
     assert "ok    trainer: 1 x CPU per node, 1 node(s)" in lines
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import EarlyStopping
+from torch.optim.lr_scheduler import OneCycleLR
 
 from src.cli.doctor import training
 from src.cli.doctor.finding import Note
 from src.data.datamodule import Preparation
 from src.errors import UserError
-from tests.toys import Linear, Squares, classifier
+from tests.toys import Linear, Squares, classifier, trainer
 
 
 def test_a_dataset_that_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,12 +53,27 @@ def test_batches(batch_size: int, drop_last: bool, text: str) -> None:
             training.batches(data, world_size=2)
 
 
-def test_network() -> None:
-    assert training.network(classifier(), Squares()) == "Linear, 147 parameters: (1, 3, 4, 4) to (1, 3)"
-    model = classifier()
+def test_network(tmp_path: Path) -> None:
+    data, model = Squares(), classifier()
+    data.setup("fit")
+    found = training.network(trainer(tmp_path), model, data, world_size=1)
+    assert found == "Linear, 147 parameters: (2, 3, 4, 4) to (2, 3)"
     model.net = torch.nn.Conv2d(3, 3, 1)
     with pytest.raises(UserError, match="returns"):
-        training.network(model, Squares())
+        training.network(trainer(tmp_path), model, data, world_size=1)
+
+
+def test_schedule(tmp_path: Path) -> None:
+    data, one_cycle = Squares(), partial(OneCycleLR, max_lr=0.1, total_steps=4)
+    data.setup("fit")
+    assert training.schedule(trainer(tmp_path), classifier(), data) == "constant learning rate"
+    model = classifier(optimizer=partial(torch.optim.SGD, lr=0.1), lr_scheduler=one_cycle)
+    assert training.schedule(trainer(tmp_path), model, data) == "OneCycleLR"
+    with pytest.raises(UserError, match="fails at step 5 of 8"):
+        training.schedule(trainer(tmp_path, max_epochs=2), model, data)
+    assert training.schedule(trainer(tmp_path, max_epochs=2, limit_train_batches=0.5), model, data) == "OneCycleLR"
+    with pytest.raises(UserError, match="did you mean val/loss"):
+        training.schedule(trainer(tmp_path, callbacks=[EarlyStopping("val_loss")]), model, data)
 
 
 def test_channels_last_is_compared_with_contiguous() -> None:
