@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.cli import ReduceLROnPlateau
 from torch import nn
 from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR, SequentialLR
+from torch.utils.data import DataLoader
 
 from src.classifier import Classifier
 from src.data import Batch
@@ -198,10 +199,11 @@ def test_a_resumed_schedule_is_checked_from_its_step(tmp_path: Path) -> None:
 
 def test_a_data_module_without_images_is_not_checked(tmp_path: Path) -> None:
     class Batches(LightningDataModule):
-        def train_dataloader(self) -> list[Batch]:
-            return [Batch(torch.rand(6, 3, 4, 4), torch.zeros(6, dtype=torch.int64), torch.arange(6), 6)] * 4
+        def train_dataloader(self) -> DataLoader:
+            batch = Batch(torch.rand(6, 3, 4, 4), torch.zeros(6, dtype=torch.int64), torch.arange(6), 6)
+            return DataLoader([batch] * 4, batch_size=None)  # pyright: ignore[reportArgumentType]
 
-        def val_dataloader(self) -> list[Batch]:
+        def val_dataloader(self) -> DataLoader:
             return self.train_dataloader()
 
     fitted = trainer(tmp_path, default_callbacks=DefaultCallbacks(manifest=None))
