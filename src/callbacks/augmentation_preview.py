@@ -9,6 +9,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from torchvision.utils import make_grid, save_image
 
+from src.callbacks.display_only import display_only
 from src.callbacks.tensorboard import summary_writer
 from src.data import ImageDataModule
 
@@ -34,8 +35,11 @@ class AugmentationPreview(Callback):
     @rank_zero_only
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
-        if not isinstance(data, ImageDataModule) or trainer.global_step > 0:
-            return
+        if isinstance(data, ImageDataModule) and trainer.global_step == 0:
+            with display_only("the preview of augmented images"):
+                self._save(trainer, data)
+
+    def _save(self, trainer: Trainer, data: ImageDataModule) -> None:
         indices_B = data.train_indices[: self.num_images]
         images_BCHW = data.image_set("train").images_NHWC[indices_B].cpu().permute(0, 3, 1, 2).float() / 255
         columns = [

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_warn
 from PIL import Image
 from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+from src.callbacks.display_only import display_only
 from src.callbacks.tensorboard import summary_writer
 
 if TYPE_CHECKING:
@@ -45,6 +45,10 @@ class ConfusionMatrix(Callback):
             return
         data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
         names = [str(name) for name in getattr(data, "classes", range(len(counts_KK)))]
+        with display_only("the confusion matrix"):
+            self._save(trainer, counts_KK, names)
+
+    def _save(self, trainer: Trainer, counts_KK: Tensor, names: list[str]) -> None:
         directory = Path(trainer.default_root_dir)
         directory.mkdir(parents=True, exist_ok=True)
         content = {"classes": names, "rows_are": "true class", "counts": counts_KK.tolist()}
@@ -52,13 +56,10 @@ class ConfusionMatrix(Callback):
         if len(names) > self.max_classes:
             return
         path = directory / "confusion_matrix.png"
-        try:
-            plot(counts_KK, names).savefig(path, bbox_inches="tight")
-            if writer := summary_writer(trainer):
-                image_HWC = np.asarray(Image.open(path).convert("RGB"))
-                writer.add_image("test/confusion_matrix", image_HWC, trainer.global_step, dataformats="HWC")
-        except Exception as error:  # an image must not end a run
-            rank_zero_warn(f"{path} was not drawn: {error!r}")
+        plot(counts_KK, names).savefig(path, bbox_inches="tight")
+        if writer := summary_writer(trainer):
+            image_HWC = np.asarray(Image.open(path).convert("RGB"))
+            writer.add_image("test/confusion_matrix", image_HWC, trainer.global_step, dataformats="HWC")
 
 
 def plot(counts_KK: Tensor, names: list[str]) -> Figure:

@@ -9,6 +9,7 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelSummary
 from torch import nn
 
+from src.callbacks.display_only import display_only
 from src.data import ImageDataModule
 
 
@@ -26,7 +27,8 @@ class NetworkSummary(ModelSummary):
         data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
         if isinstance(data, ImageDataModule) and isinstance(net := getattr(pl_module, "net", None), nn.Module):
             example_BCHW = data.example_images(2).to(pl_module.dtype)
-            super().on_fit_start(trainer, _Network(net, example_BCHW).to(pl_module.device))
+            with display_only("the summary of the network"):
+                super().on_fit_start(trainer, _Network(net, example_BCHW).to(pl_module.device))
 
 
 class _Network(LightningModule):

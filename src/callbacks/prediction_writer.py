@@ -41,7 +41,8 @@ class PredictionWriter(Callback):
         classes = getattr(data, "classes", range(probabilities_NK.shape[1]))
         path = Path(trainer.default_root_dir) / "predictions.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", newline="") as file:
+        # The name of a class may have been a file name that is not UTF-8.
+        with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             writer = csv.writer(file)
             writer.writerow(["index", "true", "predicted", *(f"p({name})" for name in classes)])
             for row in indices_N.argsort().tolist():

@@ -28,6 +28,12 @@ def test_the_columns_after_the_first_are_augmented(tmp_path: Path) -> None:
     assert original.transpose(Image.Transpose.FLIP_LEFT_RIGHT).tobytes() == flipped.tobytes()
 
 
+def test_a_preview_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "preview.png").mkdir()
+    with pytest.warns(UserWarning, match=r"the preview of augmented images is left out: .*IsADirectoryError"):
+        trainer(tmp_path).fit(classifier(), datamodule=Squares(), test_after_fit=False)
+
+
 def test_no_images() -> None:
     with pytest.raises(ValueError, match="num_images 0 and num_epochs 9 must be at least 1"):
         AugmentationPreview(num_images=0)

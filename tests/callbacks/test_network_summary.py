@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import ModelSummary
 
 from src.callbacks.network_summary import NetworkSummary
 from src.data import ImageSet
@@ -38,6 +39,17 @@ def test_each_layer_has_its_sizes_and_parameters(caplog: pytest.LogCaptureFixtur
 def test_a_wrapper_shows_the_layers_inside(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     text = summary(TestTimeAugmentation(SpeedNet(num_classes=3, widths=(24, 24, 24))), caplog, tmp_path)
     assert "net.whiten" in text and "net.block3" in text
+
+
+def test_a_network_that_cannot_be_summarized_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise RuntimeError("no summary")
+
+    monkeypatch.setattr(ModelSummary, "on_fit_start", fail)
+    fitted = trainer(tmp_path, max_steps=1)
+    with pytest.warns(UserWarning, match="the summary of the network is left out: no summary"):
+        fitted.fit(classifier(), datamodule=Squares(), test_after_fit=False)
+    assert fitted.global_step == 1
 
 
 def test_it_can_be_removed(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:

@@ -15,3 +15,11 @@ def test_one_row_per_sample_in_the_order_of_the_dataset(tmp_path: Path) -> None:
     assert [row[0] for row in rows[1:]] == [str(index) for index in range(20)]
     assert [row[1] for row in rows[1:4]] == ["red", "green", "blue"]
     assert all(abs(sum(map(float, row[3:])) - 1) < 1e-5 for row in rows[1:])
+
+
+def test_a_class_name_that_is_not_utf8_is_escaped(tmp_path: Path) -> None:
+    class Latin(Squares):
+        classes = ("red", "green", "bl\udcfc")
+
+    trainer(tmp_path).predict(classifier(), datamodule=Latin())
+    assert "p(bl\\udcfc)" in (tmp_path / "predictions.csv").read_text()

@@ -8,6 +8,7 @@ import pytest
 import torch
 from lightning.pytorch.loggers import CSVLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData  # pyright: ignore[reportAttributeAccessIssue]
 
 from src.callbacks.tensorboard import summary_writer
 from src.optim.warmup_decay import WarmupDecay
@@ -42,6 +43,21 @@ def test_hyperparameters_have_the_metrics_of_the_test(events: EventAccumulator) 
     assert {"best/val/acc", "test/acc"} <= set(names)
     assert "hp_metric" not in names
     assert 0 <= events.Scalars("best/val/acc")[-1].value <= 1
+
+
+def test_hyperparameters_are_logged_without_a_test(tmp_path: Path) -> None:
+    model = classifier()
+    model.config = {"seed_everything": 0, "model": {"net": "Linear"}, "data": {"batch_size": 6}}
+    trainer(tmp_path, logger=True).fit(model, datamodule=Squares(), test_after_fit=False)
+    events = EventAccumulator(str(tmp_path)).Reload()
+    started = events.PluginTagToContent("hparams")["_hparams_/session_start_info"]
+    logged = HParamsPluginData.FromString(started).session_start_info.hparams
+    assert {name: value.WhichOneof("kind") for name, value in logged.items()} == {
+        "seed_everything": "number_value",
+        "model.net": "string_value",
+        "data.batch_size": "number_value",
+    }
+    assert [scalar.step for scalar in events.Scalars("best/val/acc")] == [4]
 
 
 def test_without_a_tensorboard_logger_there_is_no_writer(tmp_path: Path) -> None:
