@@ -36,7 +36,7 @@ class Classifier(LightningModule):
     def __init__(
         self,
         net: nn.Module,
-        optimizer: OptimizerCallable = lambda params: torch.optim.RMSprop(params, lr=1e-3, alpha=0.9, eps=1e-7),
+        optimizer: OptimizerCallable = lambda params: torch.optim.AdamW(params),
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_interval: Literal["step", "epoch"] = "step",
         label_smoothing: float = 0.0,
@@ -48,7 +48,7 @@ class Classifier(LightningModule):
         Args:
             net: any module from images (B, C, H, W) to logits (B, K), by class path: `src.models.DeepCNN`,
                 `torchvision.models.resnet18`, your own.
-            optimizer: by class path, without its parameters. The default is Keras's RMSprop.
+            optimizer: by class path, without its parameters. The default is AdamW.
             lr_scheduler: by class path, without its optimizer; null keeps the learning rate constant.
             lr_interval: whether the schedule steps after each `step` or each `epoch`.
             label_smoothing: fraction of the target that is spread over all classes, in [0, 1).

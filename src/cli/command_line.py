@@ -14,6 +14,7 @@ import yaml
 from jsonargparse import Namespace
 from lightning import LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.utilities import rank_zero_info
 
 from src.classifier import Classifier
 from src.cli import config_file
@@ -22,7 +23,7 @@ from src.cli.help import EPILOG, ShortHelp, TrainerHelp
 from src.cli.parser import Parser
 from src.data import ImageDataModule
 from src.errors import UserError
-from src.runtime import file_format, run_directory
+from src.runtime import file_format, lightning_workarounds, run_directory
 from src.runtime.default_callbacks import DefaultCallbacks
 from src.runtime.lightning_workarounds import ExplicitConfiguration
 from src.runtime.precision import native_precision
@@ -115,7 +116,12 @@ class CLI(ExplicitConfiguration, LightningCLI):
         arguments = config_file.migrate(arguments, named.config)
         if arguments[:1] == ["fit"] and not any(argument.startswith("-") for argument in arguments[1:]):
             raise UserError("fit needs a recipe, for example: python -m src fit --config configs/quickstart.yaml")
-        self.config = parser.parse_args(arguments[1:] if arguments[:1] == ["doctor"] else arguments)
+        try:
+            self.config = parser.parse_args(arguments[1:] if arguments[:1] == ["doctor"] else arguments)
+        finally:  # also where the configuration is only printed
+            for line in lightning_workarounds.dropped:
+                rank_zero_info(line)
+            lightning_workarounds.dropped.clear()
         seed = self.config.get(str(self.config.get("subcommand")), self.config).seed_everything
         if not 0 <= seed < 2**32:
             raise UserError(f"seed_everything {seed} is outside [0, 2**32)")

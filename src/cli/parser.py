@@ -17,6 +17,9 @@ from src import data, models, optim
 from src.cli.faults import fault_in
 from src.data import augment
 from src.errors import UserError
+from src.runtime.lightning_workarounds import start_from_own_defaults
+
+start_from_own_defaults()
 
 # Classes of these packages are suggested, and shown by --help.
 PACKAGES = (augment, data, models, optim)

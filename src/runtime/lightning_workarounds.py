@@ -1,5 +1,5 @@
-"""Every workaround for a fault or a gap in Lightning, found in 2.6.6. tests/runtime/test_lightning_workarounds.py
-shows each fault on stock Lightning, and fails when the workaround is no longer needed."""
+"""Every workaround for a fault or a gap in Lightning, found in 2.6.6, or in jsonargparse, found in 4.53.
+tests/runtime/test_lightning_workarounds.py shows each fault, and fails when the workaround is no longer needed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import warnings
 from typing import Any
 
 import lightning
+from jsonargparse import _typehints
 
 
 def step_plateau_scheduler(trainer: lightning.Trainer) -> None:
@@ -40,6 +41,36 @@ class ExplicitConfiguration:
 
     def _parse_ckpt_path(self) -> None:
         pass
+
+
+# What the classes of an earlier class path were given, in words, since the set was last cleared.
+dropped: dict[str, None] = {}
+
+
+def start_from_own_defaults() -> None:
+    """Lets a class path that replaces another start from the defaults of its own class.
+
+    jsonargparse keeps all arguments of the replaced class, defaults included, that the new one takes too: an AdamW that
+    replaces an RMSprop had its eps. (test_jsonargparse_keeps_arguments_of_a_replaced_class)
+    """
+    _typehints.discard_init_args_on_class_path_change = _drop_arguments
+
+
+def _drop_arguments(parser_or_action: Any, previous: Any, value: Any) -> None:
+    if not previous or previous.get("class_path") in (None, value["class_path"]):
+        return
+    previous.pop("dict_kwargs", None)
+    if not (arguments := previous.get("init_args")):
+        return
+    defaults = _typehints.ActionTypeHint.get_class_parser(previous["class_path"], {}).get_defaults()
+    names = list(vars(arguments))
+    all_given = not vars(defaults).keys() - {*names, "params"}  # as a signature's default does, and a saved config.yaml
+    given = [name for name in names if arguments.pop(name) != defaults.get(name) or not all_given]
+    if given:
+        text = (
+            f"{value['class_path']} replaces {previous['class_path']}, whose arguments are dropped: {', '.join(given)}"
+        )
+        dropped[text] = None
 
 
 def quieten() -> None:

@@ -31,7 +31,7 @@ def test_training_and_validation_metrics_are_logged_once_per_epoch(events: Event
 
 
 def test_the_learning_rate_is_logged_at_each_step(events: EventAccumulator) -> None:
-    assert len(events.Scalars("lr-RMSprop")) == 8
+    assert len(events.Scalars("lr-AdamW")) == 8
 
 
 def test_images(events: EventAccumulator) -> None:

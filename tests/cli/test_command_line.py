@@ -100,7 +100,7 @@ def test_resuming_prints_what_differs(cli: Run, tiny: list[str], capsys: pytest.
     "change",
     [
         ["--model.optimizer.init_args.lr=0.0"],
-        ["--model.optimizer=torch.optim.AdamW"],
+        ["--model.optimizer=torch.optim.SGD"],
         ["--model.lr_scheduler=null"],
         ["--model.lr_scheduler.init_args.warmup=0.5"],
         ["--model.lr_interval=epoch"],

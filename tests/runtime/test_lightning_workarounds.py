@@ -201,5 +201,22 @@ def test_a_terminated_run_exits_with_code_0(tmp_path: Path) -> None:
 def test_every_workaround_names_an_existing_test() -> None:
     named = set(re.findall(r"\btest_\w+(?=\))", Path(lightning_workarounds.__file__).read_text()))
     tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
-    assert len(named) == 3
+    assert len(named) == 4
     assert {name for name in named if f"def {name}(" not in tests} == set()
+
+
+def test_jsonargparse_keeps_arguments_of_a_replaced_class() -> None:
+    """`start_from_own_defaults`, which the command line calls; so this runs in a process of its own."""
+    script = """
+from jsonargparse import ArgumentParser
+class Base: pass
+class First(Base):
+    def __init__(self, size: int = 1): pass
+class Second(Base):
+    def __init__(self, size: int = 2): pass
+parser = ArgumentParser(exit_on_error=False)
+parser.add_subclass_arguments(Base, "part")
+print(parser.parse_args(["--part=First", "--part.size=3", "--part=Second"]).part.init_args.size)
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["3"]
