@@ -5,6 +5,7 @@ Shapes: N samples, B of them in a batch, C channels, H rows, W columns, K classe
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -172,6 +173,7 @@ class ImageDataModule(LightningDataModule, ABC):
             drop_last=self.drop_last,
             shuffle_seed=None if fixed else self.seed,
             epoch=lambda: self.trainer.current_epoch if self.trainer else 0,
+            limit=lambda: self.trainer.num_training_batches if self.trainer else math.inf,
         )
         if self._loader_state:
             self._train_loader.load_state_dict(self._loader_state)

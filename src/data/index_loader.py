@@ -5,6 +5,7 @@ Shapes: N samples, B of them in a batch on this rank.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -34,6 +35,7 @@ class IndexLoader:
         drop_last: bool = False,
         shuffle_seed: int | None = None,
         epoch: Callable[[], int] = lambda: 0,
+        limit: Callable[[], float] = lambda: math.inf,
     ) -> None:
         """
         Args:
@@ -44,6 +46,7 @@ class IndexLoader:
             drop_last: drop a last batch that is incomplete.
             shuffle_seed: seed of the order, which differs in each epoch; None keeps the order of `indices_N`.
             epoch: returns the current epoch.
+            limit: returns the number of batches after which the trainer ends an epoch.
 
         Raises:
             UserError: if `batch_size` is not a multiple of `world_size`.
@@ -59,6 +62,7 @@ class IndexLoader:
         self.drop_last = drop_last
         self.shuffle_seed = shuffle_seed
         self.epoch = epoch
+        self.limit = limit
         self._position = (0, 0)  # epoch, and number of batches yielded in it
         self._resume_at: tuple[int, int] | None = None
 
@@ -85,8 +89,8 @@ class IndexLoader:
 
     def state_dict(self) -> dict[str, Any]:
         epoch, done = self._position
-        samples = len(self.indices_N)
-        return {"epoch": epoch, "batches": done, "batch_size": self.batch_size, "samples": samples, "of": len(self)}
+        sizes = {"batch_size": self.batch_size, "samples": len(self.indices_N), "of": min(len(self), self.limit())}
+        return {"epoch": epoch, "batches": done, **sizes}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Lets the next iteration continue from a position, if it is in the same epoch.

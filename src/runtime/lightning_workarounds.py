@@ -33,6 +33,29 @@ def date_back_epoch(checkpoint: dict[str, Any]) -> None:
         counts["completed"] = counts["processed"] - 1
 
 
+def reopen_epoch(checkpoint: dict[str, Any]) -> None:
+    """Marks the epoch of a checkpoint as unfinished.
+
+    Lightning counts an epoch that max_steps, max_time or `trainer.should_stop` ends as processed, and on resume skips
+    the rest of it. (test_an_epoch_that_max_steps_ends_is_not_continued)
+    """
+    progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]
+    for counts in (progress["total"], progress["current"]):
+        counts["processed"] = counts["completed"]
+
+
+def exchange_max_steps(trainer: lightning.Trainer, max_steps: int) -> int:
+    """Sets trainer.max_steps, and returns what it was.
+
+    Where max_steps is set, Lightning takes a checkpoint from between two epochs for one from the middle of an epoch,
+    and counts the epoch before it a second time. So max_steps is unset while it restores the progress.
+    (test_a_run_by_steps_counts_the_resumed_epoch_twice)
+    """
+    before = trainer.max_steps
+    trainer.fit_loop.epoch_loop.max_steps = max_steps
+    return before
+
+
 class ExplicitConfiguration:
     """A mixin of LightningCLI that keeps hyperparameters stored in a checkpoint from overriding the command line.
 

@@ -19,6 +19,8 @@ class ResumeState(Callback):
     """Adds the configuration, the format version and, within an epoch, the training metrics of all ranks to each
     checkpoint, so that a run resumed in the middle of an epoch ends it with the metrics of the undisturbed run."""
 
+    _unfinished = False  # whether a resumed run has steps left, until it starts them
+
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint[file_format.ENTRY] = file_format.FORMAT_VERSION
         checkpoint["config"] = getattr(pl_module, "config", None)
@@ -28,8 +30,11 @@ class ResumeState(Callback):
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Restores this rank's metrics; with another number of ranks, the first takes the sum of all."""
+        if trainer.state.fn != "fit":
+            return
+        self._unfinished = not 0 <= trainer.max_steps <= checkpoint["global_step"]
         of_ranks = checkpoint.get(METRICS)
-        if not of_ranks or trainer.state.fn != "fit":
+        if not of_ranks:
             return
         same = len(of_ranks) == trainer.world_size
         if not same and trainer.global_rank > 0:
@@ -39,6 +44,15 @@ class ResumeState(Callback):
                 values = [of_rank[name][field] for of_rank in of_ranks]
                 value = values[trainer.global_rank] if same else torch.stack(values).sum(0)
                 setattr(metric, field, value.to(pl_module.device))
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._unfinished:
+            self._max_steps = lightning_workarounds.exchange_max_steps(trainer, -1)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._unfinished:
+            lightning_workarounds.exchange_max_steps(trainer, self._max_steps)
+            self._unfinished = False
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         lightning_workarounds.step_plateau_scheduler(trainer)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -54,7 +55,9 @@ class RunCheckpoints(Checkpoint):
         self.due_after_validation = False  # save last.ckpt when the validation that follows has ended
         self._validated: dict[str, float] = {}
         self._saved_at = math.nan  # by the clock of this process
-        self._between_epochs = False
+        self._stop_deferred = False  # to the end of the accumulation window
+        self._ended_within_epoch = False
+        self._change: Callable[[dict[str, Any]], None] | None = None  # of the checkpoint that is being saved
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.folder = Path(trainer.default_root_dir) / run_directory.CHECKPOINTS
@@ -62,6 +65,7 @@ class RunCheckpoints(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock, and restores the validation metrics of a resumed epoch."""
         self._saved_at = time.monotonic()
+        self._stop_deferred = self._ended_within_epoch = False
         trainer.callback_metrics.update({name: torch.tensor(value) for name, value in self._validated.items()})
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -73,7 +77,9 @@ class RunCheckpoints(Checkpoint):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        due = has_stepped(trainer, batch_idx) and self._due(trainer)
+        stepped = has_stepped(trainer, batch_idx)
+        self._defer_stop(trainer, stepped)
+        due = stepped and self._due(trainer)
         if due and not precedes_validation_or_epoch_end(trainer, batch_idx):
             self.save_last(trainer)
         elif due and batch_idx + 1 < trainer.num_training_batches:
@@ -93,12 +99,16 @@ class RunCheckpoints(Checkpoint):
         self._saved_at = time.monotonic()
 
     def save_between_epochs(self, trainer: Trainer) -> None:
-        """Saves last.ckpt at a moment between two epochs."""
-        self._between_epochs = True
+        """Saves last.ckpt at a moment between two epochs, unless training has ended within one."""
+        if not self._ended_within_epoch:
+            self._save_changed(trainer, lightning_workarounds.date_back_epoch)
+
+    def _save_changed(self, trainer: Trainer, change: Callable[[dict[str, Any]], None]) -> None:
+        self._change = change
         try:
             self.save_last(trainer)
         finally:
-            self._between_epochs = False
+            self._change = None
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn != "fit" or trainer.sanity_checking:
@@ -112,13 +122,29 @@ class RunCheckpoints(Checkpoint):
         if self.due_after_validation:
             self.due_after_validation = False
             self.save_last(trainer)
+        self._defer_stop(trainer, has_stepped(trainer, trainer.fit_loop.batch_idx))
+
+    def _defer_stop(self, trainer: Trainer, stepped: bool) -> None:
+        """Lets training that something stops by `trainer.should_stop` end with an optimizer step: the gradients that
+        are accumulated so far are in no checkpoint."""
+        if not stepped and trainer.should_stop:
+            trainer.should_stop, self._stop_deferred = False, True
+        elif stepped and self._stop_deferred:
+            trainer.should_stop, self._stop_deferred = True, False
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Saves a run that ends within an epoch, by max_steps, max_time or `trainer.should_stop`, before the metrics of
+        the epoch are reset, so that a resumed run continues the epoch."""
+        if ends_within_epoch(trainer):
+            self._save_changed(trainer, lightning_workarounds.reopen_epoch)
+            self._ended_within_epoch = True
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.save_between_epochs(trainer)
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        if self._between_epochs:
-            lightning_workarounds.date_back_epoch(checkpoint)
+        if self._change:
+            self._change(checkpoint)
 
     def state_dict(self) -> dict[str, Any]:
         return {"best": self.best, "folder": str(self.folder.resolve()), "validated": self._validated}
@@ -155,6 +181,12 @@ def run_checkpoints_of(trainer: Trainer) -> list[RunCheckpoints]:
 def has_stepped(trainer: Trainer, batch_idx: int) -> bool:
     """Whether the optimizer stepped after this batch, except for the step at the end of the epoch."""
     return (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+
+
+def ends_within_epoch(trainer: Trainer) -> bool:
+    """Whether the epoch that ends has not had all its batches."""
+    progress = trainer.fit_loop.epoch_loop.batch_progress
+    return not progress.is_last_batch and progress.current.ready < trainer.num_training_batches
 
 
 def precedes_validation_or_epoch_end(trainer: Trainer, batch_idx: int) -> bool:

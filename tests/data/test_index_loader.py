@@ -206,3 +206,11 @@ def test_batches_can_change_between_epochs(done: int):
     source = loader(epoch=Clock(1))
     source.load_state_dict({"epoch": 0, "batches": done, "batch_size": 2, "samples": 10, "of": 5})
     assert len(batches(source)) == 3
+
+
+def test_batches_can_change_after_an_epoch_that_a_limit_ended():
+    source = loader(epoch=Clock(0), limit=lambda: 2)
+    iterator = iter(source)
+    for _ in range(2):
+        next(iterator)
+    loader(batch_size=5).load_state_dict(source.state_dict())

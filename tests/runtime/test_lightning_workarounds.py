@@ -56,20 +56,22 @@ def loader(shuffle: bool = True) -> DataLoader[Any]:
     return DataLoader(TensorDataset(torch.arange(32.0).view(8, 4)), batch_size=2, shuffle=shuffle)
 
 
-def fit(directory: Path, *callbacks: Callback, resume: bool = False, module: Module | None = None) -> Module:
+def fit(
+    directory: Path, *callbacks: Callback, resume: bool = False, module: Module | None = None, **kwargs: Any
+) -> Module:
     """Two epochs of four steps, with a checkpoint after each step."""
     lightning.seed_everything(0, verbose=False)
     module = module or Module()
     checkpoints = ModelCheckpoint(directory, save_last=True, every_n_train_steps=1, save_top_k=0)
     trainer = Trainer(
         default_root_dir=directory,
-        max_epochs=2,
         accelerator="cpu",
         logger=False,
         num_sanity_val_steps=0,
         callbacks=[*callbacks, checkpoints],
         enable_progress_bar=False,
         enable_model_summary=False,
+        **{"max_epochs": 2, **kwargs},
     )
     trainer.fit(module, loader(), loader(False), ckpt_path=str(directory / "last.ckpt") if resume else None)
     return module
@@ -122,6 +124,21 @@ def test_a_checkpoint_saved_at_the_start_of_an_epoch_skips_the_epoch(tmp_path: P
         fit(tmp_path, AtStart())
     (tmp_path / "start.ckpt").replace(tmp_path / "last.ckpt")
     resumed = fit(tmp_path, resume=True)
+    assert resumed.trainer.global_step == 4  # of 8
+
+
+def test_an_epoch_that_max_steps_ends_is_not_continued(tmp_path: Path) -> None:
+    """lightning_workarounds.reopen_epoch."""
+    fit(tmp_path, max_steps=2).trainer.save_checkpoint(tmp_path / "last.ckpt")
+    resumed = fit(tmp_path, resume=True)
+    assert resumed.trainer.global_step == 6  # of 8
+
+
+def test_a_run_by_steps_counts_the_resumed_epoch_twice(tmp_path: Path) -> None:
+    """lightning_workarounds.exchange_max_steps."""
+    fit(tmp_path, max_epochs=1).trainer.save_checkpoint(tmp_path / "last.ckpt")
+    resumed = fit(tmp_path, resume=True, max_steps=8)
+    assert resumed.trainer.current_epoch == 2
     assert resumed.trainer.global_step == 4  # of 8
 
 
@@ -201,7 +218,7 @@ def test_a_terminated_run_exits_with_code_0(tmp_path: Path) -> None:
 def test_every_workaround_names_an_existing_test() -> None:
     named = set(re.findall(r"\btest_\w+(?=\))", Path(lightning_workarounds.__file__).read_text()))
     tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("*.py"))
-    assert len(named) == 4
+    assert len(named) >= 6
     assert {name for name in named if f"def {name}(" not in tests} == set()
 
 

@@ -19,6 +19,7 @@ def trainer(world_size: int = 1, rank: int = 0, stage: str = "fit", is_last_batc
     return SimpleNamespace(
         world_size=world_size,
         global_rank=rank,
+        max_steps=-1,
         state=SimpleNamespace(fn=stage),
         fit_loop=SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress)),
     )

@@ -22,7 +22,8 @@ class Recorder:
     def __init__(self) -> None:
         self.saved: list[tuple[str, int]] = []
         self.state = SimpleNamespace(fn="fit")
-        self.sanity_checking = self.fast_dev_run = False
+        self.sanity_checking = self.fast_dev_run = self.should_stop = False
+        self.accumulate_grad_batches, self.fit_loop = 1, SimpleNamespace(batch_idx=0)
         self.is_global_zero, self.loggers, self.callbacks = True, [], []
         self.current_epoch = self.global_step = 0
         self.callback_metrics: dict[str, torch.Tensor] = {}
