@@ -20,6 +20,7 @@ from src.runtime.batch_norm_sync import BatchNormSync
 from src.runtime.dead_ranks import DeadRankDetector
 from src.runtime.finite_loss import FiniteLoss
 from src.runtime.manifest import RunManifest
+from src.runtime.optimizer_modes import OptimizerModes
 from src.runtime.preflight import PreflightCheck
 from src.runtime.results import RunResults
 from src.runtime.resume_state import ResumeState
@@ -46,6 +47,7 @@ class DefaultCallbacks:
     dead_ranks: DeadRankDetector | None = field(default_factory=DeadRankDetector)
     batch_norm_sync: BatchNormSync | None = field(default_factory=BatchNormSync)
     step_seed: StepSeed = field(default_factory=StepSeed)
+    optimizer_modes: OptimizerModes = field(default_factory=OptimizerModes)
     resume_state: ResumeState = field(default_factory=ResumeState)
     manifest: RunManifest | None = field(default_factory=RunManifest)
     results: RunResults | None = field(default_factory=RunResults)

@@ -18,6 +18,7 @@ from src.data import ImageDataModule
 from src.data.index_loader import IndexLoader
 from src.errors import UserError
 from src.runtime import run_directory
+from src.runtime.optimizer_modes import has_modes
 from src.runtime.preflight import check_monitors, check_network, check_schedules, evaluating, smallest_batch
 from src.runtime.trainer import Trainer
 
@@ -106,6 +107,8 @@ def optimizer_bytes(model: Classifier) -> int:
     """Bytes of the optimizer's state after a step, which may change the weights."""
     configured = model.configure_optimizers()
     optimizer = configured["optimizer"] if isinstance(configured, dict) else configured
+    if has_modes(optimizer):
+        optimizer.train()
     for parameter in model.parameters():
         parameter.grad = torch.zeros_like(parameter)
     optimizer.step(lambda: torch.zeros(()))
