@@ -13,12 +13,12 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from src.cli import faults
 from src.cli.command_line import CLI
 from src.cli.doctor.command import examine
-from src.data.storage.disk import DISK_ERRNOS
 from src.errors import RankLost, UserError
 from src.runtime import cpu, lightning_workarounds
 
 # Errors of a disk or a folder, which the user can fix.
-_ERRNOS = DISK_ERRNOS | {errno.ENOENT, errno.EISDIR}
+_ERRNOS = {errno.EACCES, errno.EDQUOT, errno.EEXIST, errno.ENOENT, errno.EISDIR, errno.ENOSPC, errno.ENOTDIR}
+_ERRNOS |= {errno.EPERM, errno.EROFS}
 
 faults.SHIPPED.update(name for name in sys.modules if name.startswith("src."))
 

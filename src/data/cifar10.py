@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,8 +17,7 @@ from torchvision import datasets
 from src.data.batch import ImageSet
 from src.data.datamodule import ImageDataModule, Preparation, Subset
 from src.data.storage import image_cache
-from src.data.storage.archive import check_md5, unpack
-from src.data.storage.download import download
+from src.data.storage.download import check_md5, download, unpack
 from src.errors import UserError
 
 # The first two serve identical copies. The author's own server has been slow or unreachable since 2026-06
@@ -67,27 +67,24 @@ class CIFAR10(ImageDataModule):
             if not url.startswith(("http://", "https://")):
                 raise ValueError(f"urls contains {url!r}, which is not an http address; set data_dir to a local file")
         self.data_dir = data_dir
+        self._root = Path(data_dir).expanduser().absolute()
         self.urls = tuple(urls)
         self.cache_dir = cache_dir
 
     def prepare_data(self) -> None:
         """Downloads and unpacks the archive if there is neither a folder nor an archive."""
-        folder = self._folder()
+        folder, archive = self._folder(), self._archive()
         if not folder.is_dir():
-            archive = self._archive()
             advice = (
                 f"Copy the folder {folder.name} or the file {self.source.filename} to {folder.parent}, or set data_dir "
                 "to a copy. `make fit` (python -m src fit --config configs/quickstart.yaml) needs no download."
             )
             download(self.urls, archive, self.source.tgz_md5, self.archive_bytes, advice)
             unpack(archive, folder)
-        if missing := [path.name for path in self._files(folder) if not path.is_file()]:
-            raise UserError(f"{folder} lacks {', '.join(missing)}. {_how_to_replace(folder)}")
 
     def pending_preparation(self) -> Preparation | None:
         folder, archive = self._folder(), self._archive()
         if folder.is_dir():
-            self._check(folder, self._files(folder))
             return None
         if archive.is_file():
             check_md5(archive, self.source.tgz_md5, f"Move {archive} away to download it again.")
@@ -99,67 +96,51 @@ class CIFAR10(ImageDataModule):
     def read(self, subset: Subset) -> ImageSet:
         """Decodes a subset, or opens its cache. Raises UserError if a file does not have its published checksum."""
         folder = self._folder()
-        files = self._files(folder)
-        if subset == "test":  # but training also checks the test file, so that a run does not fail at its end
-            for name, _ in self.source.train_list:
-                del files[folder / name]
-        if self.cache_dir is None:
-            return self._decode(folder, subset, files)
+        advice = f"Move {folder} away to download it again, or set data_dir to a complete copy."
+        entries = {"train": self.source.train_list, "test": self.source.test_list}[subset]
+        meta = self.source.meta["filename"], self.source.meta["md5"]
+        # Training also checks the test file, so that a run does not fail at its end.
+        checked = [*(self.source.train_list if subset == "train" else ()), *self.source.test_list, meta]
         try:
             # Copying and unpacking keep the modification time.
-            status = {path: path.stat() for path in files}
-            key = [[path.name, md5, status[path].st_size, status[path].st_mtime_ns] for path, md5 in files.items()]
-        except OSError:
-            self._check(folder, files)
-            raise
-        cache_folder = Path(self.cache_dir).expanduser() / self.source.base_folder / subset
-        if cache := image_cache.load(cache_folder, files=key):
-            return cache.images
-        images = self._decode(folder, subset, files)
-        if self.cache_writable:
+            key = [[name, md5, *_size_and_time(folder / name)] for name, md5 in checked]
+            cache_folder = Path(self.cache_dir or "").expanduser() / self.source.base_folder / subset
+            if self.cache_dir and (cache := image_cache.load(cache_folder, files=key)):
+                return cache.images
+            for name, md5 in checked:  # unpickling can run any code, so only the published files are unpickled
+                check_md5(folder / name, md5, advice)
+            images = _decode([folder / name for name, _ in entries])
+        except OSError as error:
+            raise UserError(f"{error.filename} cannot be read: {error.strerror}. {advice}") from error
+        if self.cache_dir and self.cache_writable:
             with contextlib.suppress(UserError):  # a full or read-only disk: it is decoded at each start
                 image_cache.save(cache_folder, images, files=key)
         return images
 
-    def _decode(self, folder: Path, subset: Subset, files: dict[Path, str]) -> ImageSet:
-        self._check(folder, files)  # unpickling can run any code, so only the published files are unpickled
-        listed = self.source.train_list if subset == "train" else self.source.test_list
-        entries = [pickle.loads((folder / name).read_bytes(), encoding="latin1") for name, _ in listed]
-        images_NCHW = np.concatenate([entry["data"] for entry in entries]).reshape(-1, 3, 32, 32)
-        # In this order of memory a gathered batch is channels-last.
-        images_NHWC = np.ascontiguousarray(images_NCHW.transpose(0, 2, 3, 1))
-        return ImageSet(torch.from_numpy(images_NHWC), torch.tensor([k for entry in entries for k in entry["labels"]]))
-
-    def _files(self, folder: Path) -> dict[Path, str]:
-        """The checksum of each file."""
-        listed = [*self.source.train_list, *self.source.test_list]
-        listed.append([self.source.meta["filename"], self.source.meta["md5"]])
-        return {folder / name: md5 for name, md5 in listed}
-
-    def _check(self, folder: Path, files: dict[Path, str]) -> None:
-        for path, md5 in files.items():
-            try:
-                check_md5(path, md5, _how_to_replace(folder))
-            except OSError as error:
-                raise UserError(f"{path} cannot be read: {error.strerror}. {_how_to_replace(folder)}") from error
-
-    def _root(self) -> Path:
-        return Path(self.data_dir).expanduser().absolute()
-
     def _archive(self) -> Path:
-        root = self._root()
+        root = self._root
         return root if root.is_file() or root.suffix in (".gz", ".tgz") else root / self.source.filename
 
     def _folder(self) -> Path:
         """The folder of the files, which may not exist yet."""
-        root = self._root()
         try:
-            below = self._archive().parent / self.source.base_folder
-            root_has_files = not below.is_dir() and any(path.is_file() for path in self._files(root))
-        except PermissionError as error:
-            raise UserError(f"data_dir {root} cannot be read: {error.strerror}.") from error
-        return root if root_has_files else below
+            names = os.listdir(self._root) if self._root.is_dir() else []
+        except OSError as error:
+            raise UserError(f"data_dir {self._root} cannot be read: {error.strerror}.") from error
+        files = {name for name, _ in (*self.source.train_list, *self.source.test_list)}
+        if self.source.base_folder not in names and not files.isdisjoint(names):
+            return self._root
+        return self._archive().parent / self.source.base_folder
 
 
-def _how_to_replace(folder: Path) -> str:
-    return f"Move {folder} away to download it again, or set data_dir to a complete copy."
+def _size_and_time(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _decode(files: list[Path]) -> ImageSet:
+    entries = [pickle.loads(file.read_bytes(), encoding="latin1") for file in files]
+    images_NCHW = np.concatenate([entry["data"] for entry in entries]).reshape(-1, 3, 32, 32)
+    # In this order of memory a gathered batch is channels-last.
+    images_NHWC = np.ascontiguousarray(images_NCHW.transpose(0, 2, 3, 1))
+    return ImageSet(torch.from_numpy(images_NHWC), torch.tensor([k for entry in entries for k in entry["labels"]]))

@@ -79,9 +79,8 @@ class ImageFolder(ImageDataModule):
         if std is not None and min(std) <= 0:
             raise ValueError(f"std {list(std)} must be above 0")
         self.data_dir = data_dir
-        self.root = Path(data_dir).expanduser().absolute()
-        self.layout = read_layout(self.root)
-        self.classes = self.layout.classes
+        self.layout = read_layout(Path(data_dir).expanduser().absolute())
+        self.root, self.classes = self.layout.root, self.layout.classes
         self.image_size = image_size
         self.resize: Resize = resize
         self.test_fraction = test_fraction
@@ -91,28 +90,23 @@ class ImageFolder(ImageDataModule):
 
     @property
     def has_test(self) -> bool:
-        return "test" in self.layout.folders or (not self._is_divided and self.test_fraction > 0)
-
-    @property
-    def _is_divided(self) -> bool:
-        return self.layout.folders["train"] != self.root
+        return "test" in self.layout.folders or (not self.layout.is_divided and self.test_fraction > 0)
 
     def _folder_cache(self) -> FolderCache:
-        files = list_files(self.root, self.layout, self.test_fraction)
+        files = list_files(self.layout, self.test_fraction)
         return FolderCache(self.root, files, self.image_size, self.resize, self.cache_dir)
 
     @cached_property
     def _cache(self) -> ImageCache:  # opened once per process, so that a test after a fit uses the same files
-        folder_cache = self._folder_cache()
-        cache = folder_cache.open()
-        bad = cache.meta["bad"]
+        cache = self._folder_cache().open()
+        bad, num_good = cache.meta["bad"], len(cache.images.labels_N)
         if bad and self.on_bad == "error":
-            lines = [f"\n  {path}: {reason}" for path, reason in list(bad.items())[:MAX_NAMED]]
-            more = f"\n  and {len(bad) - MAX_NAMED:,} more" if len(bad) > MAX_NAMED else ""
-            raise UserError(
-                f"{len(bad):,} of {len(folder_cache.files.paths):,} files in {self.root} cannot be decoded:"
-                f"{''.join(lines)}{more}\nRepair or remove them, or leave them out with --data.on_bad skip"
-            )
+            lines = [f"  {path}: {reason}" for path, reason in list(bad.items())[:MAX_NAMED]]
+            if len(bad) > MAX_NAMED:
+                lines.append(f"  and {len(bad) - MAX_NAMED:,} more")
+            first = f"{len(bad):,} of {len(bad) + num_good:,} files in {self.root} cannot be decoded:"
+            last = "Repair or remove them, or leave them out with --data.on_bad skip"
+            raise UserError("\n".join([first, *lines, last]))
         counts_K = cache.images.labels_N[: cache.meta["counts"]["train"]].bincount(minlength=self.num_classes)
         if empty := [name for name, count in zip(self.classes, counts_K, strict=True) if not count]:
             raise UserError(f"no training file of {', '.join(empty)} in {self.root} can be decoded")
@@ -128,7 +122,6 @@ class ImageFolder(ImageDataModule):
     def pending_preparation(self) -> Preparation | None:
         folder_cache = self._folder_cache()
         if folder_cache.find():
-            assert self._cache  # raises if files cannot be decoded
             return None
         count = len(folder_cache.files.paths)
         work = f"decode the new and changed ones of {count:,} images in {self.root} into {self.cache_dir}"
@@ -140,23 +133,21 @@ class ImageFolder(ImageDataModule):
         meta = self._cache.meta
         self.mean, self.std = tuple(self._mean or meta["mean"]), tuple(self._std or meta["std"])
         if stage in ("fit", "validate") and "val" in self.layout.folders:
-            counts = meta["counts"]
-            self.train_indices = torch.arange(counts["train"])
-            self.val_indices = torch.arange(counts["train"], counts["train"] + counts["val"])
+            indices = torch.arange(meta["counts"]["train"] + meta["counts"]["val"])
+            self.train_indices, self.val_indices = indices.tensor_split([meta["counts"]["train"]])
 
     def read(self, subset: Subset) -> ImageSet:
         """Opens the cache; in "train" the validation images come after the training images."""
-        images_NHWC, labels_N = self._cache.images
         counts = self._cache.meta["counts"]
-        train = counts["train"] + counts["val"]
-        if subset == "train":
-            return ImageSet(images_NHWC[:train], labels_N[:train])
-        if not counts["test"]:
-            way = f"Add images to {self.root}/test/CLASS" if self._is_divided else "Set test_fraction above 0"
+        if subset == "test" and not counts["test"]:
+            way = f"Add images to {self.root}/test/CLASS" if self.layout.is_divided else "Set test_fraction above 0"
             raise UserError(
                 f"{self.root} has no test set. {way}, or use the validation images with `python -m src validate`"
             )
-        return ImageSet(images_NHWC[train:], labels_N[train:])
+        first_test = counts["train"] + counts["val"]
+        rows = slice(first_test) if subset == "train" else slice(first_test, None)
+        images_NHWC, labels_N = self._cache.images
+        return ImageSet(images_NHWC[rows], labels_N[rows])
 
     def describe(self) -> dict[str, Any]:
         """With the fingerprint of all paths, sizes and times, since reading every pixel could take longer than an

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import torch
 from torchvision import datasets
+from torchvision.datasets.utils import calculate_md5
 
+from src.data import cifar10
 from src.data.batch import ImageSet
 from src.data.cifar10 import CIFAR10
 from src.data.datamodule import ImageDataModule, Subset
-from src.data.storage.archive import md5sum
 from src.errors import UserError
 from tests.data.storage.test_disk import unwritable
 
@@ -39,13 +40,13 @@ def fake(tmp_path_factory: pytest.TempPathFactory) -> Fakes:
     (root / FOLDER / "batches.meta").write_bytes(pickle.dumps({"label_names": list(CIFAR10.classes)}))
     with tarfile.open(root / ARCHIVE, "w:gz") as tar:
         tar.add(root / FOLDER, FOLDER)
-    listed = [[name, md5sum(root / FOLDER / name)] for name in names]
+    listed = [[name, calculate_md5(root / FOLDER / name)] for name in names]
 
     class Source(datasets.CIFAR10):
         train_list = listed[:5]
         test_list = listed[5:]
-        meta = datasets.CIFAR10.meta | {"md5": md5sum(root / FOLDER / "batches.meta")}
-        tgz_md5 = md5sum(root / ARCHIVE)
+        meta = datasets.CIFAR10.meta | {"md5": calculate_md5(root / FOLDER / "batches.meta")}
+        tgz_md5 = calculate_md5(root / ARCHIVE)
 
     class Fake(CIFAR10):
         source = Source
@@ -129,7 +130,7 @@ def test_existing_archive(fake: Fakes, tmp_path: Path, name: str, data_dir: str)
     data = Fake(tmp_path / data_dir)
     data.prepare_data()
     assert len(data.read("train").labels_N) == 100
-    assert md5sum(tmp_path / name) == Fake.source.tgz_md5
+    assert calculate_md5(tmp_path / name) == Fake.source.tgz_md5
     data.prepare_data()  # again: nothing to do
 
 
@@ -164,14 +165,8 @@ def test_pending_preparation_writes_nothing(fake: Fakes, tmp_path: Path) -> None
     with pytest.raises(UserError, match="is corrupted or incomplete"):
         Fake(tmp_path).pending_preparation()
     assert [path.name for path in tmp_path.iterdir()] == [ARCHIVE]
-    folder = copy(root, tmp_path)
+    copy(root, tmp_path)
     assert Fake(tmp_path).pending_preparation() is None
-    (folder / "data_batch_2").write_bytes(b"half")
-    with pytest.raises(UserError, match="data_batch_2 is corrupted"):
-        Fake(tmp_path).pending_preparation()
-    (folder / "data_batch_2").unlink()
-    with pytest.raises(UserError, match="data_batch_2 cannot be read: No such file"):
-        Fake(tmp_path).pending_preparation()
 
 
 def test_reading_without_prepare_data_names_the_missing_file(fake: Fakes, tmp_path: Path) -> None:
@@ -182,8 +177,7 @@ def test_reading_without_prepare_data_names_the_missing_file(fake: Fakes, tmp_pa
 def test_missing_file_is_reported_before_training(fake: Fakes, tmp_path: Path) -> None:
     Fake, root = fake
     (copy(root, tmp_path) / "test_batch").unlink()
-    with pytest.raises(UserError, match=f"{FOLDER} lacks test_batch. Move"):
-        Fake(tmp_path).prepare_data()
+    assert f"{FOLDER}/test_batch cannot be read: No such file or directory. Move" in failure(Fake(tmp_path))
 
 
 @pytest.mark.parametrize("name", ["data_batch_4", "test_batch", "batches.meta"])
@@ -227,7 +221,7 @@ def test_testing_needs_only_the_test_file(fake: Fakes, tmp_path: Path) -> None:
 def test_files_are_decoded_once(caching: tuple[CIFAR10, Path], subset: Subset, monkeypatch: pytest.MonkeyPatch) -> None:
     data, _ = caching
     first = data.read(subset)
-    monkeypatch.delattr(CIFAR10, "_decode")
+    monkeypatch.delattr(cifar10, "_decode")
     again = data.read(subset)
     assert same(first, again)
     assert again.labels_N.dtype == torch.int64
@@ -250,7 +244,7 @@ def test_touched_files_are_decoded_again(caching: tuple[CIFAR10, Path], monkeypa
     first = data.read("train")
     os.utime(Path(data.data_dir) / FOLDER / "data_batch_1", ns=(0, 1))
     assert same(data.read("train"), first)
-    monkeypatch.delattr(CIFAR10, "_decode")  # the second call has updated the cache
+    monkeypatch.delattr(cifar10, "_decode")  # the second call has updated the cache
     assert same(data.read("train"), first)
 
 
@@ -278,7 +272,7 @@ def test_incomplete_archive_is_reported_and_kept(fake: Fakes, tmp_path: Path) ->
     archive = tmp_path / ARCHIVE
     archive.write_bytes((root / ARCHIVE).read_bytes()[:1000])
     message = failure(Fake(tmp_path))
-    words = [str(archive), "1,000 bytes", md5sum(archive), Fake.source.tgz_md5, f"Move {archive} away"]
+    words = [str(archive), "1,000 bytes", calculate_md5(archive), Fake.source.tgz_md5, f"Move {archive} away"]
     assert [word for word in words if word not in message] == []
     assert not (tmp_path / FOLDER).exists()
 
@@ -349,7 +343,7 @@ def test_real_sizes(real: CIFAR10, real_train: ImageSet) -> None:
 
 def test_real_classes(real: CIFAR10) -> None:
     [meta] = Path(real.data_dir).expanduser().rglob("batches.meta")
-    assert md5sum(meta) == datasets.CIFAR10.meta["md5"]
+    assert calculate_md5(meta) == datasets.CIFAR10.meta["md5"]
     assert real.classes == tuple(pickle.loads(meta.read_bytes())["label_names"])
 
 

@@ -177,8 +177,9 @@ def test_pending_preparation_writes_nothing(tmp_path: Path) -> None:
     (root / "dark" / "bad.png").write_bytes(b"")
     assert data(root).pending_preparation() is not None
     data(root, on_bad="skip").prepare_data()
+    assert data(root).pending_preparation() is None
     with pytest.raises(UserError, match="1 of 21 files"):
-        data(root).pending_preparation()
+        data(root).setup("fit")
 
 
 # With the command line

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +11,6 @@ from filelock import FileLock, Timeout
 
 from src.data.storage.progress import info
 from src.errors import UserError
-
-# Errors of the disk or the folder, as opposed to those of the network.
-DISK_ERRNOS = {errno.EACCES, errno.EDQUOT, errno.EEXIST, errno.ENOSPC, errno.ENOTDIR, errno.EPERM, errno.EROFS}
 
 
 def check_free_space(folder: Path, num_bytes: int, purpose: str) -> None:
@@ -31,7 +27,7 @@ def exclusive(target: Path) -> Iterator[Path]:
     """Lets one process at a time create `target`; the others wait, on all machines that share the file system.
 
     Yields:
-        A path next to `target`, to write to and then rename. What is left there at the end is deleted.
+        An empty folder next to `target`, in which to write what is then renamed. It is deleted at the end.
 
     Raises:
         UserError: if the folder cannot be written.
@@ -46,23 +42,15 @@ def exclusive(target: Path) -> Iterator[Path]:
             info(f"waiting for another process that writes {target}")
             file_lock.acquire()
         try:
-            _delete(part)  # left by a process that was killed
+            shutil.rmtree(part, ignore_errors=True)  # left by a process that was killed
+            part.mkdir()
             yield part
         finally:
-            _delete(part)
+            shutil.rmtree(part, ignore_errors=True)
             lock.unlink(missing_ok=True)  # before the release: filelock ignores a lock on a deleted file
             file_lock.release()
     except OSError as error:
-        if error.errno not in DISK_ERRNOS:
-            raise
         raise UserError(
-            f"{target} cannot be written: {error.strerror}. Free some space or allow writing in {target.parent}, or "
-            "set another folder"
+            f"{target} cannot be written: {error.strerror or error}. Free some space or allow writing in "
+            f"{target.parent}, or set another folder"
         ) from error
-
-
-def _delete(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

@@ -1,18 +1,17 @@
-"""Downloads from the first of several mirrors that serves a file."""
+"""Downloads and unpacks a published archive, each time completely or not at all."""
 
 from __future__ import annotations
 
-from collections import deque
+import tarfile
 from collections.abc import Sequence
 from pathlib import Path
 from time import monotonic
 
 import fsspec
 from fsspec.callbacks import Callback
-from rich.progress import DownloadColumn, TransferSpeedColumn
+from torchvision.datasets.utils import calculate_md5
 
-from src.data.storage.archive import check_md5, md5sum
-from src.data.storage.disk import DISK_ERRNOS, check_free_space, exclusive
+from src.data.storage.disk import check_free_space, exclusive
 from src.data.storage.progress import info, progress
 from src.errors import UserError
 
@@ -26,6 +25,24 @@ class MirrorError(Exception):
 
 class SlowMirror(MirrorError):
     """A mirror sends less than the minimum rate."""
+
+
+def check_md5(path: Path, md5: str, advice: str) -> None:
+    """Raises UserError, with `advice` at its end, if a file does not have this checksum."""
+    if (actual := calculate_md5(path)) != md5:
+        raise UserError(
+            f"{path} is corrupted or incomplete: its MD5 is {actual} ({path.stat().st_size:,} bytes), expected {md5}. "
+            f"{advice}"
+        )
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """Unpacks `folder` from a tar file that has a folder of this name. Raises UserError if it cannot be written."""
+    with exclusive(folder) as part:
+        if not folder.exists():  # otherwise another process has unpacked it
+            with tarfile.open(archive) as tar:
+                tar.extractall(part, filter="data")
+            (part / folder.name).rename(folder)
 
 
 def download(urls: Sequence[str], target: Path, md5: str, num_bytes: int, advice: str = "") -> None:
@@ -47,56 +64,51 @@ def download(urls: Sequence[str], target: Path, md5: str, num_bytes: int, advice
         if target.exists():  # another process has downloaded it
             return
         check_free_space(target.parent, num_bytes, "the download")
-        mirrors = deque((url, MIN_RATE) for url in urls)
-        errors: dict[str, str] = {}
-        with progress(target.name, num_bytes, DownloadColumn(), TransferSpeedColumn(), line=_megabytes) as report:
-
-            def monitor(_: int | None, value: int) -> None:
-                report(value)
-                seconds = monotonic() - start
-                if value > num_bytes:
-                    raise MirrorError(f"sends more than {num_bytes:,} bytes")
-                if seconds > TIMEOUT and 0 < value < min(num_bytes, rate * seconds):
-                    raise SlowMirror(f"sends {value / seconds / 1000:.1f} kB/s")
-
-            while mirrors:
-                (url, rate), start = mirrors.popleft(), monotonic()
-                info(f"downloading {target.name} from {url}")
-                try:
-                    _get(url, part, Callback(hooks={"monitor": monitor}))
-                    if (actual := md5sum(part)) == md5:
-                        part.rename(target)
-                        return
-                    raise MirrorError(f"sends a file of {part.stat().st_size:,} bytes with MD5 {actual}, not {md5}")
-                except MirrorError as error:
-                    errors[url] = str(error)
-                    info(f"{url}: {error}")
-                    if isinstance(error, SlowMirror):
-                        mirrors.append((url, 0.0))
+        errors: dict[str, MirrorError] = {}
+        attempts = [(url, MIN_RATE) for url in urls]
+        for url, min_rate in attempts:
+            info(f"downloading {target.name} from {url}")
+            try:
+                _get(url, part / target.name, md5, num_bytes, min_rate)
+            except MirrorError as error:
+                info(f"{url}: {error}")
+                errors[url] = error
+                if isinstance(error, SlowMirror):
+                    attempts.append((url, 0.0))
+            else:
+                (part / target.name).rename(target)
+                return
     failures = "".join(f"\n  {url}: {error}" for url, error in errors.items())
     raise UserError(f"{target} does not exist, and no mirror serves it:{failures}\n{advice}".strip())
 
 
-def _get(url: str, part: Path, callback: Callback) -> None:
+def _get(url: str, file: Path, md5: str, num_bytes: int, min_rate: float) -> None:
     import aiohttp  # takes 0.1 s, which only a download needs
+
+    start = monotonic()
+
+    def check(_: int | None, value: int) -> None:
+        bar.update(value - bar.n)
+        seconds = monotonic() - start
+        if value > num_bytes:
+            raise MirrorError(f"sends more than {num_bytes:,} bytes")
+        if seconds > TIMEOUT and 0 < value < min(num_bytes, min_rate * seconds):
+            raise SlowMirror(f"sends {value / seconds / 1000:.1f} kB/s")
 
     client_kwargs = {
         "timeout": aiohttp.ClientTimeout(total=None, sock_connect=TIMEOUT, sock_read=TIMEOUT),
         "auto_decompress": False,  # some servers declare a tar.gz as a compressed tar
         "trust_env": True,  # proxies
     }
+    http = fsspec.filesystem("http", client_kwargs=client_kwargs, skip_instance_cache=True)
     try:
-        http = fsspec.filesystem("http", client_kwargs=client_kwargs, skip_instance_cache=True)
-        http.get_file(url, str(part), callback=callback)
+        with progress(file.name, num_bytes, "B") as bar:
+            http.get_file(url, str(file), callback=Callback(hooks={"check": check}))
     except FileNotFoundError as error:
         raise MirrorError("404 Not Found") from error
     except TimeoutError as error:
         raise MirrorError(f"sends nothing for {TIMEOUT:g} s") from error
-    except (aiohttp.ClientError, OSError) as error:
-        if isinstance(error, OSError) and not isinstance(error, aiohttp.ClientError) and error.errno in DISK_ERRNOS:
-            raise
+    except (aiohttp.ClientError, ConnectionError) as error:
         raise MirrorError(str(error) or type(error).__name__) from error
-
-
-def _megabytes(done: int, total: int) -> str:
-    return f"{done / 1e6:.0f} of {total / 1e6:.0f} MB"
+    if (actual := calculate_md5(file)) != md5:
+        raise MirrorError(f"sends a file of {file.stat().st_size:,} bytes with MD5 {actual}, not {md5}")

@@ -23,10 +23,15 @@ _NOT_IMAGES = {"Thumbs.db", "desktop.ini"}  # written by file browsers
 
 
 class Layout(NamedTuple):
-    """The folder of each subset (only `train`, the root itself, if it is not divided), and the sorted class names."""
+    """The folder of each subset (only `train`, the root itself, if it is not divided), and the sorted classes."""
 
+    root: Path
     folders: dict[str, Path]
     classes: tuple[str, ...]
+
+    @property
+    def is_divided(self) -> bool:
+        return self.folders["train"] != self.root
 
 
 class Listing(NamedTuple):
@@ -51,20 +56,7 @@ def read_layout(root: Path) -> Layout:
     Raises:
         UserError: if it is neither, or the subsets do not have the same classes.
     """
-    names = _folders(root)
-    folders = {"train": root}
-    # Not by the name alone: a dataset of vehicles may have a class called train.
-    if (names and set(names) <= set(_NAMES)) or ("train" in names and _folders(root / "train")):
-        if unknown := [name for name in names if name not in _NAMES]:
-            raise UserError(
-                f"data_dir {root} has a folder train that holds folders, and also {_join(unknown)}. Only val and test "
-                "are allowed next to train; move the others away"
-            )
-        folders = {_NAMES[name]: root / name for name in names}
-        if "train" not in folders:
-            raise UserError(f"data_dir {root} has {_join(names)} but not train. Put the training images there")
-        if len(folders) < len(names):
-            raise UserError(f"data_dir {root} has more than one folder for validation: {_join(names)}. Keep one")
+    folders = _subsets(root)
     classes = _folders(folders["train"])
     if len(classes) < 2:
         raise UserError(
@@ -73,16 +65,34 @@ def read_layout(root: Path) -> Layout:
         )
     for subset, folder in folders.items():
         here = _folders(folder)
-        if tuple(here) != tuple(classes):
+        if here != classes:
             missing, unknown = (sorted(set(a) - set(b)) for a, b in ((classes, here), (here, classes)))
             raise UserError(
                 f"{folder} must have the same classes as {folders['train']}; missing: {_join(missing) or 'none'}, "
                 f"unknown: {_join(unknown) or 'none'}. If {subset} has no images of a class, make an empty folder"
             )
-    return Layout(folders, tuple(classes))
+    return Layout(root, folders, tuple(classes))
 
 
-def list_files(root: Path, layout: Layout, test_fraction: float) -> Listing:
+def _subsets(root: Path) -> dict[str, Path]:
+    names = _folders(root)
+    # Not by the name alone: a dataset of vehicles may have a class called train.
+    if not (names and set(names) <= set(_NAMES)) and not ("train" in names and _folders(root / "train")):
+        return {"train": root}
+    if unknown := [name for name in names if name not in _NAMES]:
+        raise UserError(
+            f"data_dir {root} has a folder train that holds folders, and also {_join(unknown)}. Only val and test are "
+            "allowed next to train; move the others away"
+        )
+    folders = {_NAMES[name]: root / name for name in names}
+    if "train" not in folders:
+        raise UserError(f"data_dir {root} has {_join(names)} but not train. Put the training images there")
+    if len(folders) < len(names):
+        raise UserError(f"data_dir {root} has more than one folder for validation: {_join(names)}. Keep one")
+    return folders
+
+
+def list_files(layout: Layout, test_fraction: float) -> Listing:
     """Lists all files except hidden ones, at any depth below a class.
 
     If the root is not divided into subsets, `test_fraction` of the files becomes the test set. Whether a file belongs
@@ -91,43 +101,39 @@ def list_files(root: Path, layout: Layout, test_fraction: float) -> Listing:
     Raises:
         UserError: if a folder cannot be read, or a class has no training file.
     """
-    divided = layout.folders["train"] != root
+    prefix, is_divided = os.path.join(layout.root, ""), layout.is_divided
     paths: list[str] = []
     subsets, labels, keys = array("b"), array("q"), array("Q")
-    for subset, name in enumerate(SUBSETS):
-        for label, class_name in enumerate(layout.classes if name in layout.folders else ()):
-            folder = layout.folders[name] / class_name
-            for path, size, modified_ns in _files(str(folder), folder.relative_to(root).as_posix()):
-                encoded = os.fsencode(path)
-                is_test = not divided and _hash(encoded) / 2**64 < test_fraction
+    for subset, folder in layout.folders.items():
+        for label, class_name in enumerate(layout.classes):
+            for entry in _files(str(folder / class_name)):
+                path = entry.path.removeprefix(prefix)
+                hashed = os.fsencode(path)
+                is_test = not is_divided and _hash(hashed) / 2**64 < test_fraction
                 paths.append(path)
-                subsets.append(SUBSETS.index("test") if is_test else subset)
+                subsets.append(SUBSETS.index("test" if is_test else subset))
                 labels.append(label)
-                keys.append(_hash(b"%s\0%d\0%d" % (encoded, size, modified_ns)))
+                # A broken link is listed too; decoding reports it.
+                status = entry.stat(follow_symlinks=not entry.is_symlink() or os.path.exists(entry.path))
+                keys.append(_hash(b"%s\0%d\0%d" % (hashed, status.st_size, status.st_mtime_ns)))
     subsets_N, labels_N = np.array(subsets, np.int8), np.array(labels, np.int64)
     counts_K = np.bincount(labels_N[subsets_N == 0], minlength=len(layout.classes))
     if empty := [name for name, count in zip(layout.classes, counts_K, strict=True) if not count]:
         raise UserError(
             f"{layout.folders['train']} has no training files in {_join(empty)}"
-            f"{'' if divided else f' with test_fraction {test_fraction}'}. Add images, or remove the folder"
+            f"{'' if is_divided else f' with test_fraction {test_fraction}'}. Add images, or remove the folder"
         )
     order_N = subsets_N.argsort(kind="stable")
     paths = [paths[index] for index in order_N]
     return Listing(paths, subsets_N[order_N], labels_N[order_N], np.array(keys, np.uint64)[order_N])
 
 
-def _files(folder: str, relative: str) -> Iterator[tuple[str, int, int]]:
-    """Path, size and modification time of each file."""
+def _files(folder: str) -> Iterator[os.DirEntry[str]]:
     for entry in _entries(folder):
-        path = f"{relative}/{entry.name}"
         if entry.is_dir():
-            yield from _files(entry.path, path)
+            yield from _files(entry.path)
         elif entry.name not in _NOT_IMAGES:
-            try:
-                status = entry.stat()
-            except OSError:  # a broken link, which decoding reports
-                status = entry.stat(follow_symlinks=False)
-            yield path, status.st_size, status.st_mtime_ns
+            yield entry
 
 
 def _folders(folder: Path) -> list[str]:

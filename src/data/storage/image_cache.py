@@ -6,7 +6,7 @@ pixels.u8    the images, uint8 (N, H, W, C)
 labels.npy   int64 (N,)
 meta.json    H, W, C, the checksum, and what identifies the source of the images
 
-Shapes: N images, B of them in a block, H rows, W columns, C channels.
+Shapes: N images, H rows, W columns, C channels.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
 from src.data.batch import ImageSet
 from src.data.storage.disk import exclusive
@@ -50,38 +50,23 @@ def load(folder: Path, **expected: Any) -> ImageCache | None:
         shape = torch.Size([len(labels_N), *meta["shape_HWC"]])
         if (folder / PIXELS).stat().st_size != shape.numel():
             return None
+        if shape.numel() <= VERIFIED_BYTES and _sha256(folder) != meta["sha256"]:
+            return None
         pixels = torch.empty(0, dtype=torch.uint8)
         if shape.numel():
             # Not shared, since the file may be read-only.
             pixels = torch.from_file(str(folder / PIXELS), shared=False, size=shape.numel(), dtype=torch.uint8)
-        images = ImageSet(pixels.view(shape), labels_N)
-        if len(pixels) <= VERIFIED_BYTES and meta["sha256"] != images.sha256():
-            return None
+        return ImageCache(folder, ImageSet(pixels.view(shape), labels_N), meta)
     except (OSError, EOFError, ValueError, KeyError, RuntimeError):
         return None
-    return ImageCache(folder, images, meta)
 
 
-def write(folder: Path, blocks: Iterable[ImageSet], meta: dict[str, Any]) -> None:
-    """Writes a cache, one block of images at a time. `meta`, for meta.json, is read after the last block."""
-    folder.mkdir()
-    digest = hashlib.sha256()
-    labels: list[Tensor] = []
-    shape_HWC: list[int] = []
-    with (folder / PIXELS).open("wb") as file:
-        for images_BHWC, labels_B in blocks:
-            pixels = images_BHWC.contiguous().numpy().data
-            file.write(pixels)
-            digest.update(pixels)
-            labels.append(labels_B)
-            shape_HWC = list(images_BHWC.shape[1:])
-        # So that a power failure after the rename does not leave an incomplete file.
-        file.flush()
-        os.fsync(file.fileno())
-    labels_N = torch.cat(labels)
-    digest.update(labels_N.numpy().data)
-    np.save(folder / LABELS, labels_N.numpy())
-    content = {**meta, "shape_HWC": shape_HWC, "sha256": digest.hexdigest()}
+def complete(folder: Path, shape_HWC: Sequence[int], labels_N: NDArray[np.int64], **meta: Any) -> None:
+    """Makes a folder that holds the pixels a cache. `meta` becomes part of meta.json."""
+    with (folder / PIXELS).open("rb") as file:
+        os.fsync(file.fileno())  # so that a power failure after the rename does not leave an incomplete file
+    np.save(folder / LABELS, labels_N)
+    content = {**meta, "shape_HWC": list(shape_HWC), "sha256": _sha256(folder)}
     (folder / META).write_text(json.dumps(content, indent=1) + "\n")
 
 
@@ -90,6 +75,15 @@ def save(folder: Path, images: ImageSet, **meta: Any) -> None:
     cannot be written."""
     with exclusive(folder) as part:
         if not load(folder, **meta):  # otherwise another process has written it
-            write(part, [images], meta)
+            images.images_NHWC.numpy().tofile(part / PIXELS)
+            complete(part, images.images_NHWC.shape[1:], images.labels_N.numpy(), **meta)
             shutil.rmtree(folder, ignore_errors=True)  # a process that has it open keeps it
             part.rename(folder)
+
+
+def _sha256(folder: Path) -> str:
+    """Checksum of the images followed by the labels."""
+    with (folder / PIXELS).open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    digest.update(np.load(folder / LABELS).data)
+    return digest.hexdigest()

@@ -47,9 +47,9 @@ def test_file_in_place_of_the_folder_is_reported(tmp_path: Path) -> None:
         pytest.fail("not reached")
 
 
-def test_partial_file_and_lock_are_deleted_after_a_failure(tmp_path: Path) -> None:
+def test_partial_files_and_lock_are_deleted_after_a_failure(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), exclusive(tmp_path / "new" / "file") as part:
-        part.write_bytes(b"half")
+        (part / "file").write_bytes(b"half")
         raise KeyboardInterrupt
     assert list((tmp_path / "new").iterdir()) == []
 

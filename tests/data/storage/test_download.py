@@ -1,18 +1,22 @@
-"""Downloads from a local server."""
+"""Downloads from a local server, and archives."""
 
 from __future__ import annotations
 
 import hashlib
+import io
+import os
+import tarfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from src.data.storage import download as module
-from src.data.storage.download import download
+from src.data.storage.download import check_md5, download, unpack
 from src.errors import UserError
 
 CONTENT = bytes(range(250)) * 400  # 100,000 bytes
@@ -131,7 +135,7 @@ def test_progress_is_printed(server: Server, target: Path, capsys: pytest.Captur
     assert_complete(target)
     lines = capsys.readouterr().err.splitlines()
     assert lines[0] == f"downloading archive.tar.gz from {server.urls('good')[0]}"
-    assert lines[-1] == "archive.tar.gz: 0 of 0 MB"  # 0.1 MB, rounded
+    assert any(line.startswith("archive.tar.gz: 100k of 100k, ") for line in lines)
 
 
 def test_existing_file_is_not_downloaded(server: Server, target: Path) -> None:
@@ -152,7 +156,9 @@ def test_incomplete_existing_file_is_reported_and_kept(server: Server, target: P
 
 def test_partial_file_of_a_killed_process_is_replaced(server: Server, target: Path) -> None:
     target.parent.mkdir()
-    target.with_name("archive.tar.gz.part").write_bytes(CONTENT[:10])
+    part = target.with_name("archive.tar.gz.part")
+    part.mkdir()
+    (part / target.name).write_bytes(CONTENT[:10])
     server.download(target, "good")
     assert_complete(target)
 
@@ -236,9 +242,73 @@ def test_free_space_is_checked_first(server: Server, target: Path) -> None:
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, which Linux has")
 def test_full_disk_is_reported(server: Server, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("src.data.storage.disk._delete", lambda path: None)
-    target.parent.mkdir()
-    target.with_name("archive.tar.gz.part").symlink_to("/dev/full")
+    mkdir = Path.mkdir
+
+    def with_full_disk(folder: Path, *args: Any, **kwargs: Any) -> None:
+        mkdir(folder, *args, **kwargs)
+        if folder.suffix == ".part":
+            (folder / target.name).symlink_to("/dev/full")
+
+    monkeypatch.setattr(Path, "mkdir", with_full_disk)
     with pytest.raises(UserError, match="No space left on device"):
         server.download(target, "good", "good")
     assert len(server.requests) == 1  # another mirror would not help
+
+
+# Archives
+
+
+def make_tar(path: Path, **files: bytes) -> Path:
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(f"files/{name}")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return path
+
+
+def test_wrong_checksum_is_reported_with_file_size_and_advice(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(CONTENT)
+    check_md5(tmp_path / "file", MD5, "not shown")
+    with pytest.raises(UserError) as caught:
+        check_md5(tmp_path / "file", "0" * 32, "Do this.")
+    for words in (str(tmp_path / "file"), MD5, "0" * 32, "100,000 bytes", "Do this."):
+        assert words in str(caught.value)
+
+
+def test_unpacking_leaves_nothing_but_the_folder(tmp_path: Path) -> None:
+    archive = make_tar(tmp_path / "a.tar.gz", one=b"1", two=b"22")
+    unpack(archive, tmp_path / "files")
+    assert (tmp_path / "files" / "two").read_bytes() == b"22"
+    assert {path.name for path in tmp_path.iterdir()} == {"a.tar.gz", "files"}
+
+
+def test_existing_folder_is_not_changed(tmp_path: Path) -> None:
+    archive = make_tar(tmp_path / "a.tar.gz", one=b"1")
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "one").write_bytes(b"mine")
+    unpack(archive, tmp_path / "files")
+    assert (tmp_path / "files" / "one").read_bytes() == b"mine"
+
+
+def test_unpacking_deletes_the_remains_of_a_killed_process(tmp_path: Path) -> None:
+    archive = make_tar(tmp_path / "a.tar.gz", one=b"1")
+    (tmp_path / "files.part" / "files").mkdir(parents=True)
+    (tmp_path / "files.part" / "files" / "stale").write_bytes(b"")
+    unpack(archive, tmp_path / "files")
+    assert [path.name for path in (tmp_path / "files").iterdir()] == ["one"]
+
+
+def test_failed_unpacking_leaves_nothing(tmp_path: Path) -> None:
+    archive = make_tar(tmp_path / "a.tar.gz", one=os.urandom(5000))
+    archive.write_bytes(archive.read_bytes()[:3000])
+    with pytest.raises((EOFError, tarfile.ReadError)):
+        unpack(archive, tmp_path / "files")
+    assert list(tmp_path.iterdir()) == [archive]
+
+
+def test_members_outside_the_folder_are_rejected(tmp_path: Path) -> None:
+    archive = make_tar(tmp_path / "a.tar.gz", **{"../../outside": b"!"})
+    with pytest.raises(tarfile.OutsideDestinationError):
+        unpack(archive, tmp_path / "inner" / "files")
+    assert not list(tmp_path.rglob("outside"))

@@ -49,7 +49,7 @@ def save(path: Path, gray: int) -> None:
 
 
 def open_(root: Path, size: int = 4, test_fraction: float = 0.0, cache_dir: Path | None = None) -> ImageCache:
-    files = list_files(root, read_layout(root), test_fraction)
+    files = list_files(read_layout(root), test_fraction)
     return FolderCache(root, files, size, "crop", cache_dir or root.parent / "cache").open()
 
 
@@ -174,7 +174,7 @@ def test_interruption_leaves_nothing(root: Path, monkeypatch: pytest.MonkeyPatch
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(module, "decode", interrupt)
         open_(root)
-    assert list((root.parent / "cache").rglob("*")) == [root.parent / "cache" / "images"]
+    assert {path.name for path in (root.parent / "cache").rglob("*")} == {"images"}
     assert grays(open_(root))[:3] == [10, 30, 50]
 
 

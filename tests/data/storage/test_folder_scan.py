@@ -19,7 +19,7 @@ def make(root: Path, *paths: str) -> Path:
 
 
 def listed(root: Path, test_fraction: float = 0.0) -> Listing:
-    return list_files(root, read_layout(root), test_fraction)
+    return list_files(read_layout(root), test_fraction)
 
 
 def rows(files: Listing) -> list[tuple[str, int, str]]:

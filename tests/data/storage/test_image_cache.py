@@ -49,12 +49,6 @@ def test_memory_format_of_the_images_does_not_matter(tmp_path: Path) -> None:
     assert_loads(tmp_path / "train", transposed)
 
 
-def test_blocks_are_joined(tmp_path: Path) -> None:
-    blocks = [ImageSet(images, labels) for images, labels in zip(*(t.split(2) for t in IMAGES), strict=True)]
-    image_cache.write(tmp_path / "train", blocks, {})
-    assert_loads(tmp_path / "train", IMAGES)
-
-
 def test_cache_of_other_files_is_not_loaded(folder: Path) -> None:
     assert load(folder, files="a") is not None
     assert load(folder, files="b") is None

@@ -1,18 +1,22 @@
+import sys
+
 import pytest
 
 from src.data.storage.progress import progress
 
 
 def test_log_file_has_a_line_every_10_percent(capsys: pytest.CaptureFixture[str]) -> None:
-    with progress("images", 20, line="{} of {}".format) as report:
-        for done in (1, 2, 3, 9, 20):
-            report(done)
-    assert capsys.readouterr() == ("", "images: 2 of 20\nimages: 9 of 20\nimages: 20 of 20\n")
+    with progress("images", 20, " images") as bar:
+        for count in (1, 1, 1, 6, 11):
+            bar.update(count)
+    output, shown = capsys.readouterr()
+    done = [line.partition(",")[0] for line in shown.splitlines() if line]
+    assert output == "" and done[1:4] == ["images: 2 of 20", "images: 9 of 20", "images: 20 of 20"]
 
 
 def test_terminal_has_a_bar(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TTY_COMPATIBLE", "1")
-    with progress("images", 20, line="{} of {}".format) as report:
-        report(20)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with progress("images", 20, " images") as bar:
+        bar.update(20)
     output, shown = capsys.readouterr()
-    assert output == "" and "100%" in shown and "20 of 20" not in shown
+    assert output == "" and "100%|" in shown and "20/20" in shown
