@@ -136,6 +136,14 @@ def test_class_with_only_bad_files_is_reported(tmp_path: Path) -> None:
         ready(root, on_bad="skip", test_fraction=0.0)
 
 
+@pytest.mark.parametrize("cache", ["cache", "dark/cache"])
+def test_cache_inside_the_folder_of_images_is_not_read(tmp_path: Path, cache: str) -> None:
+    root = fill(tmp_path / "p")
+    before = ready(root, cache_dir=f"{root}/{cache}").describe()
+    assert ready(root, cache_dir=f"{root}/{cache}").describe() == before
+    assert ready(root, cache_dir=f"{tmp_path}/elsewhere").classes == ("dark", "light")
+
+
 def test_description(tmp_path: Path) -> None:
     made = ready(fill(tmp_path / "p"), test_fraction=0.0)
     before = made.describe()

@@ -27,7 +27,7 @@ from PIL import Image
 from src.data.storage import image_cache
 from src.data.storage.decode import Resize, decode
 from src.data.storage.disk import check_free_space, exclusive
-from src.data.storage.folder_scan import SUBSETS, Listing
+from src.data.storage.folder_scan import CACHE_TAG, SUBSETS, Listing
 from src.data.storage.image_cache import PIXELS, ImageCache
 from src.data.storage.progress import info, progress
 
@@ -92,6 +92,7 @@ class FolderCache:
 
     def _create(self, folder: Path, old: ImageCache | None) -> None:
         check_free_space(self.cache_dir, self.num_bytes, "the cache of decoded images")
+        (self.cache_dir / CACHE_TAG).write_text("Signature: 8a477f597d28d172789f06886806bc55\n")
         subsets_N = self.files.subsets_N
         is_good_N = np.ones(len(subsets_N), bool)
         histogram_C256 = np.zeros((CHANNELS, 256))

@@ -20,6 +20,7 @@ from src.errors import UserError
 SUBSETS = ("train", "val", "test")
 _NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _NOT_IMAGES = {"Thumbs.db", "desktop.ini"}  # written by file browsers
+CACHE_TAG = "CACHEDIR.TAG"  # a folder that has this file is a cache (bford.info/cachedir), so it holds no images
 
 
 class Layout(NamedTuple):
@@ -62,6 +63,11 @@ def read_layout(root: Path) -> Layout:
         raise UserError(
             f"data_dir {root} must hold one folder per class, at least 2, or train/ with these; found "
             f"{_join(classes) or 'none'} in {folders['train']}"
+        )
+    if wrong := [name for name in classes if name != os.fsencode(name).decode(errors="replace")]:
+        raise UserError(
+            f"{folders['train']} has folders whose names are not UTF-8: {_join([ascii(name) for name in wrong])}. "
+            "Rename them, since a folder's name is the name of its class"
         )
     for subset, folder in folders.items():
         here = _folders(folder)
@@ -143,13 +149,17 @@ def _folders(folder: Path) -> list[str]:
 def _entries(folder: str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            visible = [entry for entry in entries if not entry.name.startswith(".")]
+            visible = [entry for entry in entries if not entry.name.startswith(".") and not _is_cache(entry)]
     except OSError as error:
         raise UserError(
             f"{folder} cannot be read: {error.strerror}. data_dir must be a folder that holds one folder of images "
             "per class"
         ) from error
     return sorted(visible, key=lambda entry: entry.name)
+
+
+def _is_cache(entry: os.DirEntry[str]) -> bool:
+    return entry.is_dir() and os.path.exists(f"{entry.path}/{CACHE_TAG}")
 
 
 def _hash(text: bytes) -> int:

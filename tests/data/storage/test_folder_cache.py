@@ -174,7 +174,7 @@ def test_interruption_leaves_nothing(root: Path, monkeypatch: pytest.MonkeyPatch
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(module, "decode", interrupt)
         open_(root)
-    assert {path.name for path in (root.parent / "cache").rglob("*")} == {"images"}
+    assert {path.name for path in (root.parent / "cache").rglob("*")} == {"images", "CACHEDIR.TAG"}
     assert grays(open_(root))[:3] == [10, 30, 50]
 
 

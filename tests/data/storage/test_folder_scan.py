@@ -124,6 +124,17 @@ def test_subsets_with_different_classes_are_rejected(tmp_path: Path) -> None:
     assert_rejected(make(tmp_path / "4", *two, "val/a/1", "valid/a/1"), "more than one folder for validation")
 
 
+def test_class_whose_name_is_not_utf8_is_rejected(tmp_path: Path) -> None:
+    make(tmp_path, "train/a/1", "train/b/1")
+    os.rename(tmp_path / "train/b", os.fsencode(tmp_path / "train") + b"/caf\xe9")
+    assert_rejected(tmp_path, "names are not UTF-8: 'caf\\udce9'", "Rename")
+
+
+def test_folder_tagged_as_a_cache_is_not_read(tmp_path: Path) -> None:
+    make(tmp_path, "a/1", "b/1", "cache/CACHEDIR.TAG", "cache/x/2", "b/c/CACHEDIR.TAG", "b/c/3")
+    assert listed(tmp_path).paths == ["a/1", "b/1"]
+
+
 def test_class_without_training_files_is_reported(tmp_path: Path) -> None:
     make(tmp_path, "a/1", "b/1")
     with pytest.raises(UserError, match=r"in a, b with test_fraction 0\.999999"):
