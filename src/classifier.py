@@ -43,6 +43,7 @@ class Classifier(LightningModule):
         num_classes: int = 10,
         init_from: str | None = None,
         compile: bool = False,
+        channels_last: bool = True,
     ) -> None:
         """
         Args:
@@ -56,6 +57,8 @@ class Classifier(LightningModule):
             init_from: checkpoint file whose weights training starts from, with a new optimizer. On the command line
                 also a run: `RUN` or `RUN@best` is its best checkpoint, `RUN@last` its last.
             compile: compile the network by `torch.compile`.
+            channels_last: keep the weights in channels-last memory format, which is faster. An optimizer that views
+                gradients as vectors needs false, such as `torch.optim.LBFGS`.
 
         Raises:
             ValueError: if a number is out of range.
@@ -66,7 +69,7 @@ class Classifier(LightningModule):
         if num_classes < 2:
             raise ValueError(f"num_classes {num_classes} must be at least 2")
         self.net = net
-        if unsafe := to_channels_last(net):
+        if channels_last and (unsafe := to_channels_last(net)):
             rank_zero_info(f"on a CPU, oneDNN corrupts memory in channels-last {', '.join(unsafe)}: kept contiguous")
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
@@ -88,6 +91,11 @@ class Classifier(LightningModule):
 
     def configure_optimizers(self) -> Any:
         optimizer = self.optimizer(self.parameters())
+        if isinstance(optimizer, torch.optim.LBFGS) and not all(own.is_contiguous() for own in self.parameters()):
+            raise UserError(
+                "LBFGS views gradients as vectors, which those in channels-last memory format cannot be; "
+                "set model.channels_last to false"
+            )
         if self.lr_scheduler is None:
             return optimizer
         scheduler = self.lr_scheduler(optimizer)

@@ -312,3 +312,13 @@ def test_the_checkpoint_of_a_model_built_in_python_contains_plain_data(tmp_path:
     path = tmp_path / "checkpoints" / "last.ckpt"
     loaded = Classifier.load_from_checkpoint(path, net=Linear(), num_classes=3)
     torch.testing.assert_close(loaded.net.state_dict(), model.net.state_dict(), rtol=0, atol=0)
+
+
+def test_lbfgs_needs_contiguous_weights(tmp_path: Path) -> None:
+    def model(**kwargs: Any) -> Classifier:
+        net = nn.Sequential(nn.Conv2d(3, 4, 2), nn.Flatten(), nn.Linear(36, 3))
+        return classifier(net=net, optimizer=lambda params: torch.optim.LBFGS(params, lr=0.1, max_iter=2), **kwargs)
+
+    with pytest.raises(UserError, match=r"LBFGS views .* set model.channels_last to false"):
+        fit(tmp_path / "a", model())
+    assert fit(tmp_path / "b", model(channels_last=False)).global_step == 4

@@ -110,8 +110,14 @@ def trainer(directory: Path, every_n_steps: int | None = None, **kwargs: Any) ->
     """A trainer of one epoch; `every_n_steps` is that of last.ckpt."""
     if every_n_steps:
         kwargs["default_callbacks"] = DefaultCallbacks(checkpoints=RunCheckpoints(every_n_steps=every_n_steps))
-    defaults = {"max_epochs": 1, "precision": "32-true", "accelerator": "cpu", "logger": False}
-    return Trainer(default_root_dir=str(directory), enable_progress_bar=False, **{**defaults, **kwargs})
+    defaults = {
+        "max_epochs": 1,
+        "precision": "32-true",
+        "accelerator": "cpu",
+        "logger": False,
+        "enable_progress_bar": False,
+    }
+    return Trainer(default_root_dir=str(directory), **{**defaults, **kwargs})
 
 
 def fit(

@@ -8,7 +8,9 @@ import warnings
 from typing import Any
 
 import lightning
+import yaml
 from jsonargparse import _typehints
+from lightning_utilities.core.enums import StrEnum
 
 
 def step_plateau_scheduler(trainer: lightning.Trainer) -> None:
@@ -94,6 +96,11 @@ def _drop_arguments(parser_or_action: Any, previous: Any, value: Any) -> None:
             f"{value['class_path']} replaces {previous['class_path']}, whose arguments are dropped: {', '.join(given)}"
         )
         dropped[text] = None
+
+
+# The default of Timer's `interval` is an enum, which a configuration cannot hold.
+# (test_the_arguments_of_timer_cannot_be_saved)
+yaml.SafeDumper.add_multi_representer(StrEnum, lambda dumper, value: dumper.represent_str(value.value))
 
 
 def quieten() -> None:

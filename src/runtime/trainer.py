@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import lightning
 from lightning import Callback, LightningModule
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelSummary
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelSummary, ProgressBar
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
 
@@ -20,6 +20,7 @@ from src.runtime.checkpoint_file import AtomicCheckpointIO, check_same_network, 
 from src.runtime.dead_ranks import DeadRankDetector
 from src.runtime.default_callbacks import DefaultCallbacks
 from src.runtime.precision import native_precision, on_gpu
+from src.runtime.refusals import check_arguments
 from src.runtime.run_checkpoints import run_checkpoints_of
 
 _DEFAULT_CALLBACKS = DefaultCallbacks()  # of the signature; each trainer makes its own
@@ -55,7 +56,7 @@ class Trainer(lightning.Trainer):
             callbacks: in addition to the default callbacks; one of the same class replaces a default one.
             default_callbacks: the callbacks of every run; null removes one, a class path replaces it.
             default_root_dir: the run directory; on the command line by default `logs/<recipe>/<time>`.
-            enable_progress_bar: null shows a progress bar on a terminal only.
+            enable_progress_bar: null shows a progress bar on a terminal, and one among the callbacks anywhere.
             enable_model_summary: print the layers of the network before training.
             num_sanity_val_steps: validation steps before training.
             sync_batchnorm: synchronize batch norm across processes; null does on GPUs. torch cannot on a CPU.
@@ -73,6 +74,7 @@ class Trainer(lightning.Trainer):
         if default_callbacks is _DEFAULT_CALLBACKS:
             default_callbacks = DefaultCallbacks()
         given = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or [])
+        check_arguments(given, kwargs)
         without = (*(() if logger else (LearningRateMonitor,)), *(() if enable_model_summary else (ModelSummary,)))
         default = [
             one
@@ -84,7 +86,9 @@ class Trainer(lightning.Trainer):
             logger=logger,
             callbacks=given + default,
             default_root_dir=directory,
-            enable_progress_bar=sys.stdout.isatty() if enable_progress_bar is None else enable_progress_bar,
+            enable_progress_bar=(sys.stdout.isatty() or any(isinstance(own, ProgressBar) for own in given))
+            if enable_progress_bar is None
+            else enable_progress_bar,
             enable_model_summary=False,  # the default callbacks have one
             num_sanity_val_steps=num_sanity_val_steps,
             # The data module distributes batches over the processes itself, without padding.

@@ -5,19 +5,21 @@ If one of these tests fails, Lightning has fixed the fault, and what its docstri
 
 from __future__ import annotations
 
+import inspect
 import re
 import signal
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning
 import pytest
 import torch
+import yaml
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint, WeightAveraging
+from lightning.pytorch.callbacks import ModelCheckpoint, Timer, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -237,3 +239,15 @@ print(parser.parse_args(["--part=First", "--part.size=3", "--part=Second"]).part
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.split() == ["3"]
+
+
+def test_the_arguments_of_timer_cannot_be_saved() -> None:
+    """Remove the representer of lightning_workarounds."""
+
+    class Plain(yaml.SafeDumper):
+        yaml_multi_representers: ClassVar[dict[type, Any]] = {}
+
+    interval = inspect.signature(Timer).parameters["interval"].default
+    with pytest.raises(yaml.representer.RepresenterError):
+        yaml.dump({"interval": interval}, Dumper=Plain)
+    assert yaml.safe_dump({"interval": interval}) == "interval: step\n"

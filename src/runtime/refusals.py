@@ -1,0 +1,53 @@
+"""What Lightning offers and a run of this project refuses, with the reason and what to use."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Any
+
+from lightning import Callback
+from lightning.pytorch.callbacks import (
+    BackboneFinetuning,
+    BatchSizeFinder,
+    DeviceStatsMonitor,
+    LearningRateFinder,
+    ModelPruning,
+    StochasticWeightAveraging,
+)
+
+from src.errors import UserError
+
+_ARGUMENTS = {
+    "enable_checkpointing": (False, "a run is resumed and tested from its checkpoints; leave it true"),
+    "barebones": (True, "it removes the callbacks that save, resume and report a run; use lightning.Trainer for it"),
+}
+_CALLBACKS: dict[type[Callback], str] = {
+    LearningRateFinder: "changes the learning rate to one that is not in config.yaml, and again when a run is resumed; "
+    "compare short runs with different model.optimizer.init_args.lr",
+    BatchSizeFinder: "changes the batch size to one that is not in config.yaml, and again when a run is resumed; try "
+    "larger values of data.batch_size with --trainer.max_steps 5",
+    StochasticWeightAveraging: "does not resume to the same weights; use src.callbacks.EMA, or "
+    "lightning.pytorch.callbacks.WeightAveraging",
+    BackboneFinetuning: "needs a LightningModule with an attribute `backbone`; set requires_grad of layers in the "
+    "constructor of your network, or subclass lightning.pytorch.callbacks.BaseFinetuning for pl_module.net",
+    ModelPruning: "replaces parameters that the optimizer's state, weight averages and checkpoints refer to by name; "
+    "prune a trained network by torch.nn.utils.prune",
+}
+
+
+def check_arguments(callbacks: Sequence[Callback], arguments: dict[str, Any]) -> None:
+    """Raises UserError if one of the trainer's arguments would fail later.
+
+    Args:
+        callbacks: those of the user.
+        arguments: of Lightning's trainer.
+    """
+    for name, (refused, reason) in _ARGUMENTS.items():
+        if arguments.get(name) is refused:
+            raise UserError(f"trainer.{name} {str(refused).lower()} is not supported: {reason}")
+    for callback in callbacks:
+        if reason := _CALLBACKS.get(type(callback)):
+            raise UserError(f"{type(callback).__name__} is not supported: it {reason}")
+        if isinstance(callback, DeviceStatsMonitor) and not find_spec("psutil"):
+            raise UserError("DeviceStatsMonitor needs psutil, which is not installed: pip install psutil")

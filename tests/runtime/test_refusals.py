@@ -1,0 +1,68 @@
+"""What a run refuses of what Lightning offers."""
+
+from __future__ import annotations
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+from lightning import Callback
+from lightning.pytorch.callbacks import (
+    BackboneFinetuning,
+    BatchSizeFinder,
+    DeviceStatsMonitor,
+    LearningRateFinder,
+    ModelPruning,
+    RichProgressBar,
+    StochasticWeightAveraging,
+    Timer,
+    TQDMProgressBar,
+)
+
+from src.errors import UserError
+from src.runtime import refusals
+from tests.toys import Squares, classifier, fit, trainer
+
+
+@pytest.mark.parametrize(
+    ("callback", "instead"),
+    [
+        (LearningRateFinder(), r"model\.optimizer\.init_args\.lr"),
+        (BatchSizeFinder(), r"data\.batch_size with --trainer\.max_steps"),
+        (StochasticWeightAveraging(0.1), r"use src\.callbacks\.EMA"),
+        (BackboneFinetuning(), r"BaseFinetuning for pl_module\.net"),
+        (ModelPruning("l1_unstructured"), r"torch\.nn\.utils\.prune"),
+    ],
+)
+def test_a_callback_that_is_refused(callback: Callback, instead: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"{type(callback).__name__} is not supported: .*{instead}"):
+        trainer(tmp_path / "run", callbacks=[callback])
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_monitor_of_the_cpu_needs_psutil(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(refusals, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match="DeviceStatsMonitor needs psutil, which is not installed"):
+        trainer(tmp_path, callbacks=DeviceStatsMonitor())
+
+
+@pytest.mark.parametrize(("argument", "value"), [("enable_checkpointing", False), ("barebones", True)])
+def test_an_argument_that_is_refused(argument: str, value: bool, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"trainer.{argument} {str(value).lower()} is not supported"):
+        trainer(tmp_path, **{argument: value})
+
+
+@pytest.mark.parametrize("progress", [RichProgressBar, TQDMProgressBar])
+def test_a_progress_bar_is_shown_where_the_output_is_redirected(
+    progress: type[Callback], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    bar = progress()
+    fitted = trainer(tmp_path, callbacks=[bar], enable_progress_bar=None)
+    fitted.fit(classifier(), test_after_fit=False, datamodule=Squares())
+    assert fitted.progress_bar_callback is bar
+
+
+def test_timer_can_be_configured(tmp_path: Path) -> None:
+    assert fit(tmp_path, callbacks=[Timer()]).global_step == 4
