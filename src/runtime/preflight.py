@@ -170,6 +170,8 @@ def check_schedules(trainer: Trainer, schedules: Sequence[LRSchedulerConfig], ba
     epochs = math.inf if trainer.max_epochs in (None, -1) else trainer.max_epochs
     steps = min(steps_per_epoch * epochs, math.inf if trainer.max_steps == -1 else trainer.max_steps)
     for config in schedules:
+        if config.reduce_on_plateau:  # steps with a metric
+            continue
         by_step = config.interval == "step"
         total = steps if by_step else steps // steps_per_epoch
         if isinstance(config.scheduler, LRScheduler) and math.isfinite(total):
