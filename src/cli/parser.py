@@ -11,6 +11,7 @@ from collections.abc import Collection
 from types import ModuleType
 from typing import Any, NoReturn
 
+from jsonargparse import set_parsing_settings
 from lightning.pytorch.cli import LightningArgumentParser
 
 from src import data, models, optim
@@ -47,6 +48,15 @@ class Parser(LightningArgumentParser):
         action = super().add_subcommands(*args, **kwargs)
         self._subcommand_parsers = action.choices
         return action
+
+    def validate(self, *args: Any, **kwargs: Any) -> None:
+        """Refuses null for an argument whose type does not include it: jsonargparse takes it for "not given"."""
+        super().validate(*args, **kwargs)
+        set_parsing_settings(unset_sentinel=True)
+        try:
+            super().validate(*args, **{**kwargs, "skip_required": True})
+        finally:
+            set_parsing_settings(unset_sentinel=False)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raises UserError; the parser of a class, whose errors the parser of the command line wraps, ArgumentError."""
