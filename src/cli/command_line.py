@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -104,16 +105,13 @@ class CLI(ExplicitConfiguration, LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Inserts the configuration of a given run before the other arguments, which override it."""
         arguments = list(self._arguments)
-        named = named_in(arguments)
         if any(argument.endswith((".yaml", ".yml")) and argument[0] != "-" for argument in arguments[1:2]):
             raise UserError(f"{arguments[1]} is not an option; did you mean --config {arguments[1]}?")
-        self.run_directory = (run_directory.inherited() or run_directory.find(named.run)) if named.run else None
-        self.recipe = Path(named.config[0]).stem if named.config else "run"
-        if self.run_directory:
-            named.config.append(str(self.run_directory / run_directory.CONFIG))
-            first = arguments.index(named.subcommand) + 1
-            arguments[first:first] = ["--config", named.config[-1]]
-        arguments = config_file.migrate(arguments, named.config)
+        self.source = run_named_in(arguments)
+        if self.source:
+            arguments[1:1] = ["--config", str(self.source / run_directory.CONFIG)]
+        arguments, files = config_file.resolve(arguments)
+        self.recipe = Path(files[0]).stem if files else "run"
         if arguments[:1] == ["fit"] and not any(argument.startswith("-") for argument in arguments[1:]):
             raise UserError("fit needs a recipe, for example: python -m src fit --config configs/quickstart.yaml")
         try:
@@ -122,6 +120,7 @@ class CLI(ExplicitConfiguration, LightningCLI):
             for line in lightning_workarounds.dropped:
                 rank_zero_info(line)
             lightning_workarounds.dropped.clear()
+        self.config = config_file.expand_home(self.config)
         seed = self.config.get(str(self.config.get("subcommand")), self.config).seed_everything
         if not 0 <= seed < 2**32:
             raise UserError(f"seed_everything {seed} is outside [0, 2**32)")
@@ -151,6 +150,7 @@ class CLI(ExplicitConfiguration, LightningCLI):
             config.trainer.precision = native_precision(config.trainer.accelerator)
         if self.subcommand == "fit":
             check_duration(config.trainer)
+        self._check_effect(config)
         # A resumed run does not need the run that its initial weights came from.
         if config.model.init_from and self.subcommand == "fit" and not config.resume and not config.ckpt_path:
             config.model.init_from = str(run_directory.find_weights(config.model.init_from))
@@ -164,13 +164,29 @@ class CLI(ExplicitConfiguration, LightningCLI):
         self._settle(config)
         for key in ("resume", "run"):
             if config.get(key):  # `recipe` means its latest run, which may change
-                config[key] = str(self.run_directory)
+                config[key] = str(self.source)
         if self.subcommand == "fit":
             self._check_directory(config.resume)
 
+    def _check_effect(self, config: Namespace) -> None:
+        """Raises UserError for an argument that would have no effect."""
+        resume, root = self.subcommand == "fit" and config.resume, config.trainer.default_root_dir
+        if resume and root and Path(root).resolve() != Path(str(self.source)).resolve():
+            raise UserError(
+                f"--resume continues in {self.source}, so trainer.default_root_dir {root} has no effect; leave it out, "
+                f"or start a new run with model.init_from {self.source}@last"
+            )
+        if resume and config.ckpt_path:
+            raise UserError(
+                f"--resume takes the last checkpoint of {self.source}, so --ckpt_path has no effect; leave one out"
+            )
+        initial = any(argument.startswith("--model.init_from") for argument in self._arguments)
+        if initial and (self.subcommand != "fit" or resume or config.ckpt_path):
+            raise UserError("model.init_from is for a new run, and has no effect on given weights; leave it out")
+
     def _settle(self, config: Namespace) -> None:
         """Chooses the run directory, and keeps the configuration without it."""
-        directory = self.run_directory or config.trainer.default_root_dir
+        directory = config.trainer.default_root_dir or self.source
         self.run_directory = Path(directory) if directory else run_directory.new(self.recipe)
         config.trainer.default_root_dir = None
         dumped = yaml.safe_load(self._parser(self.subcommand).dump(config, skip_unset=False))
@@ -178,7 +194,6 @@ class CLI(ExplicitConfiguration, LightningCLI):
 
     def _check_directory(self, resume: str | None) -> None:
         """Prints what differs from the configuration of a resumed run; raises UserError for a run that exists."""
-        assert self.run_directory is not None
         path = self.run_directory / run_directory.CONFIG
         if not run_directory.is_rank_zero():
             return
@@ -203,26 +218,28 @@ class CLI(ExplicitConfiguration, LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Builds the trainer with the run directory."""
-        assert self.run_directory is not None
         run_directory.export_to_children(self.run_directory)
         return super().instantiate_trainer(default_root_dir=str(self.run_directory), **kwargs)  # pyright: ignore
 
 
-def named_in(arguments: list[str]) -> argparse.Namespace:
-    """Subcommand, run and configuration files, which are needed before the rest can be parsed."""
+def run_named_in(arguments: list[str]) -> Path | None:
+    """The run whose configuration is needed before the rest can be parsed."""
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    early.add_argument("subcommand", nargs="?")
-    early.add_argument("--resume", "--run", dest="run")
-    early.add_argument("-c", "--config", action="append", default=[])
+    early.add_argument("--resume", "--run", type=os.path.expanduser)
     try:
-        return early.parse_known_args(arguments)[0]
+        reference = early.parse_known_args(arguments)[0].resume
     except argparse.ArgumentError as error:
         raise UserError(str(error)) from error
+    # `recipe` means its latest run, which may change before the processes of other ranks start.
+    inherited = run_directory.inherited()
+    if reference and inherited and (inherited / run_directory.CONFIG).is_file():
+        return inherited
+    return run_directory.find(reference) if reference else None
 
 
 def check_duration(trainer: Namespace) -> None:
     """Raises UserError if training would have no steps or no end."""
-    for name in ("max_epochs", "max_steps", "limit_train_batches"):
+    for name in ("max_epochs", "max_steps", "limit_train_batches", "accumulate_grad_batches"):
         if trainer[name] == 0:
             raise UserError(f"trainer.{name} is 0, so there is nothing to train; set at least 1")
     # Lightning's default is 1,000 epochs.

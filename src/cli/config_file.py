@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import yaml
+from jsonargparse import Namespace
 
 from src.errors import UserError
 from src.runtime import file_format
@@ -41,19 +43,63 @@ def read(path: Path) -> dict[str, Any]:
     return content
 
 
-def migrate(arguments: list[str], paths: list[str]) -> list[str]:
-    """Checks the configuration files among the arguments, and replaces one of an older format by its migrated content.
+# Arguments that follow from others, for which jsonargparse ignores a given value.
+_LINKED = {
+    "data.init_args.seed": "is taken from seed_everything; set that",
+    "data.seed": "is taken from seed_everything; set that",
+    "model.num_classes": "is taken from the data",
+}
+
+
+def resolve(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """The arguments with each configuration file as `--config=FILE`, or its content where that is of an older format;
+    and the names of these files.
 
     Raises:
-        UserError: if a file is not YAML, or of a format that cannot be migrated.
+        UserError: if a file is not YAML, or of a format that cannot be migrated, or if an argument has no effect.
     """
-    replaced: dict[str, str] = {}
-    for path in paths:
-        if not Path(path).is_file():  # jsonargparse reports it
+    resolved: list[str] = []
+    paths: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        key, _, value = argument.removeprefix("--").partition("=")
+        if key in _LINKED:
+            raise UserError(f"{key} {_LINKED[key]}")
+        if argument in ("-c", "--config"):
+            value = next(rest, "")
+        elif argument.startswith("-c"):
+            value = argument[2:].removeprefix("=")
+        elif key != "config":
+            resolved.append(argument)
             continue
-        content = read(Path(path))
-        migrated = file_format.migrate_config(content, path)
-        if migrated != {file_format.ENTRY: file_format.FORMAT_VERSION, **content}:
-            replaced[path] = yaml.safe_dump(migrated)
-            replaced[f"--config={path}"] = f"--config={replaced[path]}"
-    return [replaced.get(argument, argument) for argument in arguments]
+        if not value:
+            raise UserError("--config needs a file")
+        paths.append(os.path.expanduser(value))
+        resolved.append(f"--config={_in_current_format(paths[-1])}")
+    return resolved, paths
+
+
+def _in_current_format(path: str) -> str:
+    if not Path(path).is_file():  # jsonargparse reports it
+        return path
+    content = read(Path(path))
+    for key, advice in _LINKED.items():
+        value: Any = content
+        for name in key.split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+        if value is not None:
+            raise UserError(f"{path}: {key} {advice}")
+    migrated = file_format.migrate_config(content, path)
+    same = migrated == {file_format.ENTRY: file_format.FORMAT_VERSION, **content}
+    return path if same else yaml.safe_dump(migrated)
+
+
+def expand_home(value: Any) -> Any:
+    """A parsed configuration with the home folder in place of a `~` at the start of a text."""
+    if isinstance(value, str):
+        return os.path.expanduser(value)
+    if isinstance(value, list):
+        return [expand_home(item) for item in value]
+    if isinstance(value, Namespace):
+        return Namespace({key: expand_home(item) for key, item in vars(value).items()})
+    return value

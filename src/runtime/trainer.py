@@ -66,7 +66,7 @@ class Trainer(lightning.Trainer):
         """
         cpu.configure()
         accelerator = kwargs.get("accelerator", "auto")
-        directory = Path(default_root_dir) if default_root_dir else run_directory.new("python")
+        directory = Path(default_root_dir).expanduser() if default_root_dir else run_directory.new("python")
         self.test_checkpoint = test_checkpoint
         self._own_logger = logger is None or logger is True
         if self._own_logger:

@@ -7,6 +7,7 @@ import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -124,6 +125,49 @@ def test_initial_weights_of_another_run(cli: Run, tiny: list[str]) -> None:
     assert same(weights("logs/c/d"), weights("logs/a/b"))
 
 
+# Paths, and arguments that would have no effect
+
+
+@pytest.mark.parametrize("command", ["test", "predict"])
+def test_an_evaluation_writes_into_another_folder(command: str, cli: Run, tiny: list[str], tmp_path: Path) -> None:
+    cli("fit", *tiny, "--trainer.default_root_dir=logs/a/b", "--test_after_fit=false")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "logs").rglob("*")}
+    cli(command, "--run=a", "--trainer.default_root_dir=elsewhere")
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "logs").rglob("*")} == before
+    assert (tmp_path / "elsewhere" / ("results.json" if command == "test" else "predictions.csv")).is_file()
+
+
+def test_the_home_folder_in_every_path(cli: Run, tiny: list[str], tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "recipe.yaml").write_text("trainer: {default_root_dir: ~/run}")
+    cli("fit", "--config=~/recipe.yaml", *tiny, "--test_after_fit=false")
+    cli("fit", "--resume=~/run", "--trainer.max_epochs=2", "--test_after_fit=false")
+    cli("validate", "--run=~/run")
+    weights_of_run = ["--model.init_from=~/run@last", "--trainer.default_root_dir=~/other", "--test_after_fit=false"]
+    cli("fit", *tiny, *weights_of_run)
+    cli("test", *tiny, "--ckpt_path=~/run/checkpoints/last.ckpt", "--trainer.default_root_dir=~/test")
+    assert {path.name for path in (tmp_path / "home").iterdir()} == {"recipe.yaml", "run", "other", "test"}
+    assert [path.name for path in tmp_path.iterdir()] == ["home"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["fit", "--resume=a", "--trainer.default_root_dir=B"], "--resume continues in logs/a/b"),
+        (["fit", "--resume=a", "--ckpt_path=logs/a/b/checkpoints/last.ckpt"], "--ckpt_path has no effect"),
+        (["fit", "--resume=a", "--model.init_from=a"], "model.init_from is for a new run"),
+        (["test", "--run=a", "--model.init_from=a"], "model.init_from is for a new run"),
+        (["test", "--run=a", "--data.seed=3"], "data.seed is taken from seed_everything"),
+    ],
+)
+def test_an_argument_without_effect_is_refused(
+    arguments: list[str], words: str, cli: Run, fails: Fails, tiny: list[str]
+) -> None:
+    cli("fit", *tiny, "--trainer.default_root_dir=logs/a/b", "--test_after_fit=false")
+    assert words in fails(*arguments)
+
+
 # Configurations
 
 
@@ -194,6 +238,9 @@ REFUSED = {
         "returns (2, 7) for images of shape",
     ),
     "network of other images": (["--model.net.image_size=32"], "does not take images of shape (2, 3, 12, 12)"),
+    "null": (["--data.batch_size=null"], "data.batch_size (src.data.Shapes): expected int, not"),
+    "null for a list": (["--data.augment=null"], "data.augment (src.data.Shapes): expected Sequence, not"),
+    "no accumulation": (["--trainer.accumulate_grad_batches=0"], "set at least 1"),
     "no such recipe": (["--config=nope.yaml"], "nope.yaml"),
     "no such run": (["--resume=nope"], "nope is not a run directory"),
     "no such weights": (["--model.init_from=nope"], "nope is not a run directory"),

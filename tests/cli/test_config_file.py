@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from jsonargparse import Namespace
 
 from src.cli import config_file
 from src.errors import UserError
@@ -34,8 +35,39 @@ def test_a_file_of_an_older_format_is_replaced_by_its_migrated_content(tmp_path:
     old, new = tmp_path / "old.yaml", tmp_path / "new.yaml"
     old.write_text("model: {net: src.nets.SimpleCNN}\n")
     new.write_text("model: {net: src.models.SimpleCNN}\n")
-    arguments = ["fit", f"--config={old}", "--config", str(old), f"--config={new}"]
-    command, *options = config_file.migrate(arguments, [str(old), str(new), "not_found.yaml"])
-    assert (command, options[1], options[3]) == ("fit", "--config", f"--config={new}")
-    for content in (options[0].removeprefix("--config="), options[2]):
-        assert yaml.safe_load(content)["model"]["net"] == "src.models.SimpleCNN"
+    given = [f"--config={old}", "--config", str(old), "-c", str(old), f"-c{old}", f"-c={old}"]
+    arguments, files = config_file.resolve(["fit", "--seed_everything", "3", *given, f"--config={new}"])
+    assert arguments[:3] == ["fit", "--seed_everything", "3"] and arguments[-1] == f"--config={new}"
+    assert files == [*[str(old)] * 5, str(new)]
+    for argument in arguments[3:-1]:
+        assert yaml.safe_load(argument.removeprefix("--config="))["model"]["net"] == "src.models.SimpleCNN"
+
+
+@pytest.mark.parametrize("form", ["--config={}", "--config {}", "-c {}", "-c{}", "-c={}"])
+def test_a_file_is_found_in_the_home_folder(form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert config_file.resolve(form.format("~/a.yaml").split())[0] == [f"--config={tmp_path}/a.yaml"]
+
+
+def test_the_home_folder_is_inserted_at_any_depth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    part = Namespace(init_args=Namespace(data_dir="~/images", paths=["~", "a~/b"]), number=3)
+    assert config_file.expand_home(Namespace(data=part)) == Namespace(
+        data=Namespace(init_args=Namespace(data_dir="/home/me/images", paths=["/home/me", "a~/b"]), number=3)
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            "data: {class_path: Shapes, init_args: {seed: 4}}",
+            "recipe.yaml: data.init_args.seed is taken from seed_every",
+        ),
+        ("model: {num_classes: 4}", "recipe.yaml: model.num_classes is taken from the data"),
+    ],
+)
+def test_a_value_that_follows_from_another_is_refused(content: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(content)
+    with pytest.raises(UserError, match=words):
+        config_file.resolve(["fit", f"--config={tmp_path}/recipe.yaml"])

@@ -48,12 +48,13 @@ class DoctorCLI(CLI):
         """Returns None; `_build_trainer` builds it."""
 
     def findings(self) -> Iterator[Finding]:
-        assert self.run_directory is not None
         config, directory, model, data = self.config, self.run_directory, self.model, self.datamodule
-        existing = bool(config.resume or config.run)
+        existing = self.source is not None
         yield check("configuration", self._check_configuration)
-        if existing:
-            for line in run_directory.diff(file_format.read_config(directory / run_directory.CONFIG), self.experiment):
+        if self.source:
+            for line in run_directory.diff(
+                file_format.read_config(self.source / run_directory.CONFIG), self.experiment
+            ):
                 yield Finding("note", "configuration", f"differs from the saved one: {line}")
         yield check("trainer", self._build_trainer)
         devices, nodes = config.trainer.devices, config.trainer.num_nodes
@@ -107,13 +108,12 @@ class DoctorCLI(CLI):
 
     def _check_checkpoint(self, averaged: bool) -> str:
         """Whether the checkpoint is there, intact, and of this network, and whether training can resume from it."""
-        config, directory, notes = self.config, self.run_directory, []
-        assert directory is not None
-        if config.resume:
-            path, saved, notes = latest_checkpoint(directory, rename_damaged=False)
+        config, notes = self.config, []
+        if self.source and config.resume:
+            path, saved, notes = latest_checkpoint(self.source, rename_damaged=False)
         else:
-            if config.run:
-                path = run_directory.find_best_or_last(directory, config.trainer.test_checkpoint)
+            if self.source:
+                path = run_directory.find_best_or_last(self.source, config.trainer.test_checkpoint)
             else:
                 path = Path(config.ckpt_path or run_directory.find_weights(config.model.init_from))
             saved = read(path)
