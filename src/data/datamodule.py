@@ -19,7 +19,7 @@ from src import rng
 from src.data.augment import Augmentation
 from src.data.batch import Batch, ImageSet, IndexBatch
 from src.data.index_loader import IndexLoader
-from src.data.split import Split, check_fraction, split
+from src.data.split import Split, split
 from src.errors import UserError
 
 Subset = Literal["train", "test"]
@@ -81,7 +81,8 @@ class ImageDataModule(LightningDataModule, ABC):
         super().__init__()
         if batch_size < 1:
             raise ValueError(f"batch_size {batch_size} must be at least 1")
-        check_fraction(val_fraction)
+        if not 0 <= val_fraction < 1:
+            raise ValueError(f"val_fraction {val_fraction} is outside [0, 1); use 0.2 for a fifth, 0 for no validation")
         self.batch_size = batch_size
         self.val_fraction = val_fraction
         self.split: Split = split

@@ -390,9 +390,9 @@ def test_batch_size_below_one_is_rejected(batch_size: int):
         Numbered(batch_size=batch_size)
 
 
-@pytest.mark.parametrize("val_fraction", [1.0, -0.2])
+@pytest.mark.parametrize("val_fraction", [1.0, 1.5, -0.2, float("nan")])
 def test_val_fraction_out_of_range_is_rejected_by_the_constructor(val_fraction: float):
-    with pytest.raises(ValueError, match=f"val_fraction {val_fraction}"):
+    with pytest.raises(ValueError, match=rf"^val_fraction {val_fraction} is outside \[0, 1\)"):
         Numbered(val_fraction=val_fraction)
 
 
