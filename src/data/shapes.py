@@ -71,29 +71,11 @@ def coverage(labels_B: Tensor, u_B5: Tensor, size: int) -> Tensor:
     for label, distance in enumerate(SHAPES.values()):
         is_label_B = labels_B == label
         distance_BHW[is_label_B] = distance(x_BHW[is_label_B], y_BHW[is_label_B])
-    pixels_BHW = distance_BHW * radius_B11 * size / 2
-    return (0.5 - pixels_BHW).clamp(0, 1)
-
-
-def background(brightness_B: Tensor, u_B6: Tensor, size: int) -> Tensor:
-    """Waves on a gradient from one hue to another, (B, H, W, C)."""
-    hue_B, other_hue_B, angle_B, wave_angle_B, frequency_B, phase_B = u_B6.unbind(1)
-    ramp_BHW = (0.5 + 0.5 * _along(angle_B[:, None, None], size)).clamp(0, 1)
-    cycles_BHW = rng.between(frequency_B, 1, 3)[:, None, None] * _along(wave_angle_B[:, None, None], size)
-    wave_BHW = (2 * math.pi * (cycles_BHW + phase_B[:, None, None])).sin()
-    ramp_BHWC = torch.lerp(color(brightness_B, hue_B), color(brightness_B, other_hue_B), ramp_BHW[..., None])
-    return ramp_BHWC + 0.06 * wave_BHW[..., None]
-
-
-def color(brightness_B: Tensor, hue_B: Tensor) -> Tensor:
-    """RGB in [0, 1], (B, 1, 1, 3); for any hue their mean is 0.2 to 0.8 for a brightness of 0 to 1."""
-    thirds_3 = torch.arange(3, device=hue_B.device) / 3
-    rgb_B3 = rng.between(brightness_B, 0.2, 0.8)[:, None] + 0.2 * (2 * math.pi * (hue_B[:, None] + thirds_3)).cos()
-    return rgb_B3[:, None, None]
+    return (0.5 - distance_BHW * radius_B11 * size / 2).clamp(0, 1)
 
 
 def render(labels_B: Tensor, u_B14: Tensor, noise_BHW: Tensor) -> Tensor:
-    """Renders images, uint8 (B, H, W, C).
+    """Renders a shape on waves on a gradient from one hue to another, uint8 (B, H, W, C).
 
     Args:
         labels_B: classes.
@@ -101,14 +83,24 @@ def render(labels_B: Tensor, u_B14: Tensor, noise_BHW: Tensor) -> Tensor:
         noise_BHW: one random number in [0, 1) per pixel.
     """
     size = noise_BHW.shape[-1]
-    brightness_B, contrast_B, hue_B = u_B14[:, :3].unbind(1)
+    values = u_B14[:, :, None, None].unbind(1)
+    brightness, contrast, hue, *_, from_hue, to_hue, angle, wave_angle, frequency, phase = values
+    ramp_BHW1 = (0.5 + 0.5 * _along(angle, size)).clamp(0, 1)[..., None]
+    wave_BHW = (2 * math.pi * (rng.between(frequency, 1, 3) * _along(wave_angle, size) + phase)).sin()
+    background_BHWC = torch.lerp(_color(brightness, from_hue), _color(brightness, to_hue), ramp_BHW1)
+    background_BHWC = background_BHWC + 0.06 * wave_BHW[..., None]
     # Modulo 1, shape and background differ by at least 0.4 and have the same distribution. Half of the shapes are
     # darker than their background, so a linear model cannot add up the brightness of their pixels.
-    shape_B11C = color((brightness_B + rng.between(contrast_B, 0.4, 0.6)) % 1, hue_B)
-    coverage_BHW1 = coverage(labels_B, u_B14[:, 3:8], size)[..., None]
-    images_BHWC = torch.lerp(background(brightness_B, u_B14[:, 8:], size), shape_B11C, coverage_BHW1)
+    shape_B11C = _color((brightness + rng.between(contrast, 0.4, 0.6)) % 1, hue)
+    images_BHWC = torch.lerp(background_BHWC, shape_B11C, coverage(labels_B, u_B14[:, 3:8], size)[..., None])
     images_BHWC += 0.1 * (noise_BHW[..., None] - 0.5)
     return images_BHWC.clamp_(0, 1).mul_(255).round_().to(torch.uint8)
+
+
+def _color(brightness_B11: Tensor, hue_B11: Tensor) -> Tensor:
+    """RGB in [0, 1], (B, 1, 1, C); for any hue their mean is 0.2 to 0.8 for a brightness of 0 to 1."""
+    hues_B11C = hue_B11[..., None] + torch.arange(3, device=hue_B11.device) / 3
+    return rng.between(brightness_B11, 0.2, 0.8)[..., None] + 0.2 * (2 * math.pi * hues_B11C).cos()
 
 
 def _along(angle_B11: Tensor, size: int) -> Tensor:
@@ -145,11 +137,11 @@ class Shapes(ImageDataModule):
             **kwargs: see ImageDataModule.
         """
         super().__init__(**kwargs)
-        for name, value in {"train_size": train_size, "test_size": test_size}.items():
-            if value < 1:
-                raise ValueError(f"{name} {value} must be at least 1")
-        if image_size < 8:
-            raise ValueError(f"image_size {image_size} must be at least 8; with fewer pixels the shapes look the same")
+        # With fewer than 8 x 8 pixels the shapes look the same.
+        minima = {"train_size": (train_size, 1), "test_size": (test_size, 1), "image_size": (image_size, 8)}
+        for name, (value, minimum) in minima.items():
+            if value < minimum:
+                raise ValueError(f"{name} {value} must be at least {minimum}")
         self.train_size = train_size
         self.test_size = test_size
         self.image_size = image_size

@@ -53,17 +53,21 @@ class ImageDataGenerator(Augmentation):
     def matrix(self, uniform_BK: Tensor, height: int, width: int) -> Tensor:
         """The (B, 3, 3) matrices for `affine`."""
         rotate_B, down_B, right_B, zoom_rows_B, zoom_columns_B, flip_B = uniform_BK.unbind(1)
-        degrees_B = between(rotate_B, -self.rotation_range, self.rotation_range)
-        shift_B33 = translation(
-            between(down_B, -self.shift_range, self.shift_range) * height,
-            between(right_B, -self.shift_range, self.shift_range) * width,
-        )
-        columns_B = between(zoom_columns_B, 1 - self.zoom_range, 1 + self.zoom_range)
-        zoom_B33 = scaling(
-            between(zoom_rows_B, 1 - self.zoom_range, 1 + self.zoom_range),
-            torch.where(flip_B < self.flip_probability, -columns_B, columns_B),
-        )
-        return rotation(degrees_B.deg2rad()) @ shift_B33 @ zoom_B33
+        zoom_B33 = scaling(self._factor(zoom_rows_B), self._factor(zoom_columns_B) * self._sign(flip_B))
+        return self._rotation(rotate_B) @ self._shift(down_B, right_B, height, width) @ zoom_B33
+
+    def _rotation(self, uniform_B: Tensor) -> Tensor:
+        return rotation(between(uniform_B, -self.rotation_range, self.rotation_range).deg2rad())
+
+    def _shift(self, down_B: Tensor, right_B: Tensor, height: int, width: int) -> Tensor:
+        rows_B, columns_B = (between(u_B, -self.shift_range, self.shift_range) for u_B in (down_B, right_B))
+        return translation(rows_B * height, columns_B * width)
+
+    def _factor(self, uniform_B: Tensor) -> Tensor:
+        return between(uniform_B, 1 - self.zoom_range, 1 + self.zoom_range)
+
+    def _sign(self, uniform_B: Tensor) -> Tensor:
+        return 1 - 2 * (uniform_B < self.flip_probability).float()
 
 
 class PreprocessingLayers(ImageDataGenerator):
@@ -98,12 +102,6 @@ class PreprocessingLayers(ImageDataGenerator):
     def matrix(self, uniform_BK: Tensor, height: int, width: int) -> Tensor:
         """The (B, 3, 3) matrices for `affine`."""
         flip_B, rotate_B, zoom_B, down_B, right_B = uniform_BK.unbind(1)
-        ones_B = torch.ones_like(flip_B)
-        flip_B33 = scaling(ones_B, torch.where(flip_B < self.flip_probability, -ones_B, ones_B))
-        degrees_B = between(rotate_B, -self.rotation_range, self.rotation_range)
-        factor_B = between(zoom_B, 1 - self.zoom_range, 1 + self.zoom_range)
-        shift_B33 = translation(
-            between(down_B, -self.shift_range, self.shift_range) * height,
-            between(right_B, -self.shift_range, self.shift_range) * width,
-        )
-        return flip_B33 @ rotation(degrees_B.deg2rad()) @ scaling(factor_B, factor_B) @ shift_B33
+        flip_B33 = scaling(torch.ones_like(flip_B), self._sign(flip_B))
+        zoom_B33 = scaling(self._factor(zoom_B), self._factor(zoom_B))
+        return flip_B33 @ self._rotation(rotate_B) @ zoom_B33 @ self._shift(down_B, right_B, height, width)
