@@ -13,15 +13,10 @@ from torch import Tensor
 
 
 class ImageSet(NamedTuple):
-    """Decoded images with their labels.
+    """Decoded images with their labels."""
 
-    Attributes:
-        images_NHWC: uint8.
-        labels_N: int64, from 0 to K - 1.
-    """
-
-    images_NHWC: Tensor
-    labels_N: Tensor
+    images_NHWC: Tensor  # uint8
+    labels_N: Tensor  # int64, from 0 to K - 1
 
     def to(self, device: torch.device) -> ImageSet:
         return ImageSet(self.images_NHWC.to(device), self.labels_N.to(device))
@@ -35,28 +30,16 @@ class ImageSet(NamedTuple):
 
 
 class IndexBatch(NamedTuple):
-    """A batch of the loader: sample indices instead of images.
+    """A batch of the loader: sample indices instead of images."""
 
-    Attributes:
-        indices_B: int64. Empty if the last batch has fewer samples than there are ranks.
-        size: number of samples over all ranks, by which sums are divided.
-    """
-
-    indices_B: Tensor
-    size: int
+    indices_B: Tensor  # int64; empty if the last batch has fewer samples than there are ranks
+    size: int  # samples over all ranks, by which sums are divided
 
 
 class Batch(NamedTuple):
-    """A batch of a training, validation, test or predict step.
+    """A batch of a training, validation, test or predict step."""
 
-    Attributes:
-        images_BCHW: float, normalized, in channels-last memory format.
-        labels_B: int64.
-        indices_B: int64, the sample indices within the dataset.
-        size: number of samples over all ranks, by which sums are divided.
-    """
-
-    images_BCHW: Tensor
-    labels_B: Tensor
-    indices_B: Tensor
-    size: int
+    images_BCHW: Tensor  # float, normalized, in channels-last memory format
+    labels_B: Tensor  # int64
+    indices_B: Tensor  # int64, within the dataset
+    size: int  # samples over all ranks, by which sums are divided

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
 from torch import Tensor
@@ -16,53 +17,32 @@ from src.data.batch import IndexBatch
 from src.errors import UserError
 
 
+@dataclass(eq=False)
 class IndexLoader:
     """Yields batches of sample indices. `batch_size` counts the samples of all ranks: rank r gets every world_size-th
     index of a batch, from the r-th on. So each step has the same samples for any number of ranks, no batch is padded
-    and no sample occurs twice.
+    and no sample occurs twice. Raises UserError if `batch_size` is not a multiple of `world_size`.
 
     An iterable with a length is all that Lightning needs; a `torch.utils.data.DataLoader` would add workers and
     collation, which indices do not need. With `state_dict` and `load_state_dict` a run resumes within an epoch.
     """
 
-    def __init__(
-        self,
-        indices_N: Tensor,
-        batch_size: int,
-        *,
-        rank: int = 0,
-        world_size: int = 1,
-        drop_last: bool = False,
-        shuffle_seed: int | None = None,
-        epoch: Callable[[], int] = lambda: 0,
-        limit: Callable[[], float] = lambda: math.inf,
-    ) -> None:
-        """
-        Args:
-            indices_N: the samples of an epoch.
-            batch_size: samples per step over all ranks.
-            rank: of this process.
-            world_size: number of processes.
-            drop_last: drop a last batch that is incomplete.
-            shuffle_seed: seed of the order, which differs in each epoch; None keeps the order of `indices_N`.
-            epoch: returns the current epoch.
-            limit: returns the number of batches after which the trainer ends an epoch.
+    indices_N: Tensor  # the samples of an epoch
+    batch_size: int
+    _: KW_ONLY
+    rank: int = 0
+    world_size: int = 1
+    drop_last: bool = False  # drop a last batch that is incomplete
+    shuffle_seed: int | None = None  # of the order, which differs in each epoch; None keeps that of indices_N
+    epoch: Callable[[], int] = lambda: 0  # returns the current epoch
+    limit: Callable[[], float] = lambda: math.inf  # returns the number of batches after which the trainer ends an epoch
 
-        Raises:
-            UserError: if `batch_size` is not a multiple of `world_size`.
-        """
-        if batch_size % world_size:
+    def __post_init__(self) -> None:
+        if self.batch_size % self.world_size:
             raise UserError(
-                f"batch_size {batch_size} does not divide by {world_size} processes; it counts the samples of all "
-                f"processes, so use a multiple of {world_size}"
+                f"batch_size {self.batch_size} does not divide by {self.world_size} processes; it counts the samples "
+                f"of all processes, so use a multiple of {self.world_size}"
             )
-        self.indices_N = indices_N
-        self.batch_size = batch_size
-        self.rank, self.world_size = rank, world_size
-        self.drop_last = drop_last
-        self.shuffle_seed = shuffle_seed
-        self.epoch = epoch
-        self.limit = limit
         self._position = (0, 0)  # epoch, and number of batches yielded in it
         self._resume_at: tuple[int, int] | None = None
 
@@ -93,11 +73,8 @@ class IndexLoader:
         return {"epoch": epoch, "batches": done, **sizes}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Lets the next iteration continue from a position, if it is in the same epoch.
-
-        Raises:
-            UserError: if the position is within an epoch of other batches.
-        """
+        """Lets the next iteration continue from a position, if it is in the same epoch. Raises UserError if the batches
+        of that epoch were others."""
         saved, current = (state["batch_size"], state["samples"]), (self.batch_size, len(self.indices_N))
         if saved != current and 0 < state["batches"] < state["of"]:
             raise UserError(

@@ -19,14 +19,7 @@ _BILINEAR = Image.Resampling.BILINEAR  # antialiased in Pillow
 def decode(path: str | Path, size: int, resize: Resize = "crop") -> NDArray[np.uint8] | str:
     """Decodes the first frame of a file to RGB, upright by its EXIF orientation, transparent pixels on white.
 
-    Args:
-        path: a file of any format that Pillow reads.
-        size: S, in pixels.
-        resize: `crop` scales the shorter side to S and crops the center, `squash` ignores the aspect ratio, `pad`
-            scales the longer side to S and adds black.
-
-    Returns:
-        uint8 (S, S, C), or the reason why the file cannot be decoded.
+    Returns uint8 (S, S, C), or the reason why the file cannot be decoded. For `resize` see ImageFolder.
     """
     try:
         with Image.open(path) as image:

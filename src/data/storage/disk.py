@@ -26,11 +26,8 @@ def check_free_space(folder: Path, num_bytes: int, purpose: str) -> None:
 def exclusive(target: Path) -> Iterator[Path]:
     """Lets one process at a time create `target`; the others wait, on all machines that share the file system.
 
-    Yields:
-        An empty folder next to `target`, in which to write what is then renamed. It is deleted at the end.
-
-    Raises:
-        UserError: if the folder cannot be written.
+    Yields an empty folder next to `target`, in which to write what is then renamed; it is deleted at the end. Raises
+    UserError if it cannot be written.
     """
     part, lock = (target.with_name(target.name + suffix) for suffix in (".part", ".lock"))
     try:

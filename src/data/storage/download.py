@@ -46,17 +46,11 @@ def unpack(archive: Path, folder: Path) -> None:
 
 
 def download(urls: Sequence[str], target: Path, md5: str, num_bytes: int, advice: str = "") -> None:
-    """Downloads a file, once per file system. Only a file with the right checksum gets the name `target`.
+    """Downloads a file of `num_bytes` from the first mirror that serves it, once per file system. Only a file with the
+    right checksum gets the name `target`; if that exists, its checksum is compared instead.
 
-    Args:
-        urls: mirrors, in the order in which they are tried.
-        target: the file to write. If it exists, its checksum is compared instead.
-        md5: checksum of the file.
-        num_bytes: size of the file.
-        advice: end of the error message if every mirror fails.
-
-    Raises:
-        UserError: if every mirror fails, `target` has another checksum, or its folder cannot be written.
+    Raises UserError if every mirror fails (it ends with `advice`), `target` has another checksum, or its folder cannot
+    be written.
     """
     if target.exists():  # without the lock: the folder may be read-only
         return check_md5(target, md5, f"Move {target} away to download it again.")

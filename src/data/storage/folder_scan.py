@@ -24,11 +24,11 @@ CACHE_TAG = "CACHEDIR.TAG"  # a folder that has this file is a cache (bford.info
 
 
 class Layout(NamedTuple):
-    """The folder of each subset (only `train`, the root itself, if it is not divided), and the sorted classes."""
+    """How a folder of images is organized."""
 
     root: Path
-    folders: dict[str, Path]
-    classes: tuple[str, ...]
+    folders: dict[str, Path]  # of each subset; only `train`, the root itself, if it is not divided
+    classes: tuple[str, ...]  # sorted
 
     @property
     def is_divided(self) -> bool:
@@ -36,27 +36,17 @@ class Layout(NamedTuple):
 
 
 class Listing(NamedTuple):
-    """The files of a dataset: training, validation, test; within a subset by class and name.
+    """The files of a dataset: training, validation, test; within a subset by class and name."""
 
-    Attributes:
-        paths: relative to the root.
-        subsets_N: positions in SUBSETS.
-        labels_N: positions in the classes.
-        keys_N: hashes of path, size and modification time.
-    """
-
-    paths: list[str]
-    subsets_N: NDArray[np.int8]
-    labels_N: NDArray[np.int64]
-    keys_N: NDArray[np.uint64]
+    paths: list[str]  # relative to the root
+    subsets_N: NDArray[np.int8]  # positions in SUBSETS
+    labels_N: NDArray[np.int64]  # positions in the classes
+    keys_N: NDArray[np.uint64]  # hashes of path, size and modification time
 
 
 def read_layout(root: Path) -> Layout:
-    """Reads `root/CLASS/...`, or `root/train/CLASS/...` with `val` (also `valid`, `validation`) and `test`.
-
-    Raises:
-        UserError: if it is neither, or the subsets do not have the same classes.
-    """
+    """Reads `root/CLASS/...`, or `root/train/CLASS/...` with `val` (also `valid`, `validation`) and `test`. Raises
+    UserError if it is neither, or the subsets do not have the same classes."""
     folders = _subsets(root)
     classes = _folders(folders["train"])
     if len(classes) < 2:
@@ -85,27 +75,21 @@ def _subsets(root: Path) -> dict[str, Path]:
     # Not by the name alone: a dataset of vehicles may have a class called train.
     if not (names and set(names) <= set(_NAMES)) and not ("train" in names and _folders(root / "train")):
         return {"train": root}
-    if unknown := [name for name in names if name not in _NAMES]:
+    folders = {_NAMES[name]: root / name for name in names if name in _NAMES}
+    if "train" not in folders or len(folders) < len(names):
         raise UserError(
-            f"data_dir {root} has a folder train that holds folders, and also {_join(unknown)}. Only val and test are "
-            "allowed next to train; move the others away"
+            f"data_dir {root} has {_join(names)}; it must have train, and next to it only val (or valid, or "
+            "validation) and test. Put the training images into train, and move other folders away"
         )
-    folders = {_NAMES[name]: root / name for name in names}
-    if "train" not in folders:
-        raise UserError(f"data_dir {root} has {_join(names)} but not train. Put the training images there")
-    if len(folders) < len(names):
-        raise UserError(f"data_dir {root} has more than one folder for validation: {_join(names)}. Keep one")
     return folders
 
 
 def list_files(layout: Layout, test_fraction: float) -> Listing:
-    """Lists all files except hidden ones, at any depth below a class.
+    """Lists all files except hidden ones, at any depth below a class. Raises UserError if a folder cannot be read, or a
+    class has no training file.
 
     If the root is not divided into subsets, `test_fraction` of the files becomes the test set. Whether a file belongs
     to it depends on its path alone, so added or removed files do not move others.
-
-    Raises:
-        UserError: if a folder cannot be read, or a class has no training file.
     """
     prefix, is_divided = os.path.join(layout.root, ""), layout.is_divided
     paths: list[str] = []

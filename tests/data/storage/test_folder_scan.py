@@ -106,7 +106,7 @@ def test_other_layouts_are_rejected(tmp_path: Path) -> None:
     assert_rejected(make(tmp_path / "one", "cat/1"), "at least 2", "found cat in")
     assert_rejected(make(tmp_path / "empty", "cat/1", "dog/"), "no training files in dog")
     assert_rejected(make(tmp_path / "loose", "train/1", "val/1"), "found none in", "loose/train")
-    assert_rejected(make(tmp_path / "trainless", "val/a/1", "test/a/1"), "test, val but not train")
+    assert_rejected(make(tmp_path / "trainless", "val/a/1", "test/a/1"), "has test, val; it must have train")
 
 
 def test_subsets_with_different_classes_are_rejected(tmp_path: Path) -> None:
@@ -120,8 +120,13 @@ def test_subsets_with_different_classes_are_rejected(tmp_path: Path) -> None:
     assert_rejected(
         make(tmp_path / "2", *two, "test/a/1", "test/b/1", "test/c/1"), "2/test must have", "missing: none, unknown: c"
     )
-    assert_rejected(make(tmp_path / "3", *two, "extra/a/1"), "also extra")
-    assert_rejected(make(tmp_path / "4", *two, "val/a/1", "valid/a/1"), "more than one folder for validation")
+    assert_rejected(
+        make(tmp_path / "3", *two, "extra/a/1"), "has extra, train; it must have train, and next to it only"
+    )
+    assert_rejected(
+        make(tmp_path / "4", *two, "val/a/1", "valid/a/1"),
+        "has train, val, valid; it must have train, and next to it only",
+    )
 
 
 def test_class_whose_name_is_not_utf8_is_rejected(tmp_path: Path) -> None:
