@@ -115,7 +115,7 @@ class ImageFolder(ImageDataModule):
     def prepare_data(self) -> None:
         """Creates or updates the cache. Raises UserError if files cannot be decoded, or it cannot be written."""
         is_first = "_cache" not in vars(self)  # a test after a fit prints nothing
-        if (bad := self._cache.meta["bad"]) and is_first:
+        if is_first and (bad := self._cache.meta["bad"]):
             path, reason = next(iter(bad.items()))
             info(f"{len(bad):,} files in {self.root} cannot be decoded and are left out, such as {path}: {reason}")
 

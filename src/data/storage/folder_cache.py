@@ -1,7 +1,7 @@
 """The cache of a folder of images, decoded once: see `image_cache`. In addition it holds
 
 keys.npy    what tells whether a file has changed, uint64 (N,)
-files.csv   which file each sample is
+files.csv   which file each sample is; samples are counted through training and validation, and from 0 in the test set
 
 and meta.json has the fingerprint of the files, the counts of the subsets, mean and std of the training images, and the
 reason for each file that cannot be decoded (`bad`), so that the next start need not decode everything to find them.
@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -93,26 +94,29 @@ class FolderCache:
     def _create(self, folder: Path, old: ImageCache | None) -> None:
         check_free_space(self.cache_dir, self.num_bytes, "the cache of decoded images")
         (self.cache_dir / CACHE_TAG).write_text("Signature: 8a477f597d28d172789f06886806bc55\n")
-        subsets_N = self.files.subsets_N
-        is_good_N = np.ones(len(subsets_N), bool)
-        histogram_C256 = np.zeros((CHANNELS, 256))
+        is_good_N = np.ones(len(self.files.paths), bool)
         bad: dict[str, str] = {}
+        histogram_C256 = np.zeros((CHANNELS, 256))
         with (folder / PIXELS).open("wb") as pixels:
             for index, decoded in enumerate(self._images(old)):
                 if isinstance(decoded, str):
                     is_good_N[index], bad[self.files.paths[index]] = False, decoded
                     continue
                 pixels.write(decoded.data)
-                if SUBSETS[subsets_N[index]] == "train":
+                if SUBSETS[self.files.subsets_N[index]] == "train":
                     for channel, counts in enumerate(histogram_C256):
                         counts += np.bincount(decoded[..., channel].ravel(), minlength=256)
-        counts = dict(zip(SUBSETS, np.bincount(subsets_N[is_good_N], minlength=len(SUBSETS)).tolist(), strict=True))
-        mean, std = _mean_and_std(histogram_C256)
-        meta = {**self._origin, "fingerprint": self._folder.name, "counts": counts, "mean": mean, "std": std}
-        shape_HWC = (self.size, self.size, CHANNELS)
-        image_cache.complete(folder, shape_HWC, self.files.labels_N[is_good_N], **meta, bad=bad)
-        np.save(folder / _KEYS, self.files.keys_N[is_good_N])
-        self._write_csv(folder / _FILES, is_good_N, first_test=counts["train"] + counts["val"])
+        files = self.files.take(is_good_N.nonzero()[0])
+        train, val, test = np.bincount(files.subsets_N, minlength=len(SUBSETS)).tolist()
+        counts = {"train": train, "val": val, "test": test}
+        meta = {**self._origin, "fingerprint": self._folder.name, "counts": counts, **_mean_and_std(histogram_C256)}
+        image_cache.complete(folder, (self.size, self.size, CHANNELS), files.labels_N, **meta, bad=bad)
+        np.save(folder / _KEYS, files.keys_N)
+        # Names need not be valid text; surrogateescape writes their bytes.
+        with (folder / _FILES).open("w", newline="", errors="surrogateescape") as table:
+            samples = chain(range(train + val), range(test))
+            csv.writer(table).writerow(["sample", "subset", "file"])
+            csv.writer(table).writerows(zip(samples, (SUBSETS[k] for k in files.subsets_N), files.paths, strict=True))
 
     def _images(self, old: ImageCache | None) -> Iterator[NDArray[np.uint8] | str]:
         """Each file's pixels, or the reason why it cannot be decoded."""
@@ -137,20 +141,12 @@ class FolderCache:
                 yield from pool.map(image, block)
                 bar.update(len(block))
 
-    def _write_csv(self, path: Path, is_good_N: NDArray[np.bool_], first_test: int) -> None:
-        # Names need not be valid text; surrogateescape writes their bytes.
-        with path.open("w", newline="", errors="surrogateescape") as table:
-            writer = csv.writer(table)
-            writer.writerow(["sample", "subset", "file"])
-            for row, index in enumerate(is_good_N.nonzero()[0].tolist()):
-                sample = row if row < first_test else row - first_test
-                writer.writerow([sample, SUBSETS[self.files.subsets_N[index]], self.files.paths[index]])
 
-
-def _mean_and_std(histogram_C256: NDArray[np.float64]) -> tuple[list[float], list[float]]:
+def _mean_and_std(histogram_C256: NDArray[np.float64]) -> dict[str, list[float]]:
     """Of each channel, in [0, 1], to 4 digits."""
     values = np.arange(256) / 255
     fraction_C256 = histogram_C256 / histogram_C256.sum(1, keepdims=True).clip(min=1)
     mean_C = fraction_C256 @ values
     std_C = np.sqrt((fraction_C256 * (values - mean_C[:, None]) ** 2).sum(1)).round(4)
-    return mean_C.round(4).tolist(), np.where(std_C == 0, 1, std_C).tolist()  # a constant channel is divided by 1
+    std_C[std_C == 0] = 1  # a constant channel is divided by 1
+    return {"mean": mean_C.round(4).tolist(), "std": std_C.tolist()}

@@ -43,6 +43,11 @@ class Listing(NamedTuple):
     labels_N: NDArray[np.int64]  # positions in the classes
     keys_N: NDArray[np.uint64]  # hashes of path, size and modification time
 
+    def take(self, indices: NDArray[np.int64]) -> Listing:
+        """Some of the files, in this order."""
+        arrays = (array[indices] for array in (self.subsets_N, self.labels_N, self.keys_N))
+        return Listing([self.paths[index] for index in indices], *arrays)
+
 
 def read_layout(root: Path) -> Layout:
     """Reads `root/CLASS/...`, or `root/train/CLASS/...` with `val` (also `valid`, `validation`) and `test`. Raises
@@ -106,16 +111,14 @@ def list_files(layout: Layout, test_fraction: float) -> Listing:
                 # A broken link is listed too; decoding reports it.
                 status = entry.stat(follow_symlinks=not entry.is_symlink() or os.path.exists(entry.path))
                 keys.append(_hash(b"%s\0%d\0%d" % (hashed, status.st_size, status.st_mtime_ns)))
-    subsets_N, labels_N = np.array(subsets, np.int8), np.array(labels, np.int64)
-    counts_K = np.bincount(labels_N[subsets_N == 0], minlength=len(layout.classes))
+    files = Listing(paths, np.array(subsets, np.int8), np.array(labels, np.int64), np.array(keys, np.uint64))
+    counts_K = np.bincount(files.labels_N[files.subsets_N == 0], minlength=len(layout.classes))
     if empty := [name for name, count in zip(layout.classes, counts_K, strict=True) if not count]:
         raise UserError(
             f"{layout.folders['train']} has no training files in {_join(empty)}"
             f"{'' if is_divided else f' with test_fraction {test_fraction}'}. Add images, or remove the folder"
         )
-    order_N = subsets_N.argsort(kind="stable")
-    paths = [paths[index] for index in order_N]
-    return Listing(paths, subsets_N[order_N], labels_N[order_N], np.array(keys, np.uint64)[order_N])
+    return files.take(files.subsets_N.argsort(kind="stable"))
 
 
 def _files(folder: str) -> Iterator[os.DirEntry[str]]:
