@@ -45,8 +45,8 @@ class Listing(NamedTuple):
 
     def take(self, indices: NDArray[np.int64]) -> Listing:
         """Some of the files, in this order."""
-        arrays = (array[indices] for array in (self.subsets_N, self.labels_N, self.keys_N))
-        return Listing([self.paths[index] for index in indices], *arrays)
+        paths = [self.paths[index] for index in indices]
+        return Listing(paths, self.subsets_N[indices], self.labels_N[indices], self.keys_N[indices])
 
 
 def read_layout(root: Path) -> Layout:
