@@ -98,7 +98,13 @@ class Classifier(LightningModule):
             )
         if self.lr_scheduler is None:
             return optimizer
-        scheduler = self.lr_scheduler(optimizer)
+        try:
+            scheduler = self.lr_scheduler(optimizer)
+        except TypeError as error:
+            raise UserError(
+                f"model.lr_scheduler cannot be built from the optimizer alone: {error}. A schedule of other schedules, "
+                "such as ChainedScheduler, needs a function of your own that takes the optimizer and returns it"
+            ) from error
         plateau = isinstance(scheduler, ReduceLROnPlateau)  # steps after the validation that it monitors
         return {
             "optimizer": optimizer,

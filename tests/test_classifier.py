@@ -16,6 +16,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.cli import ReduceLROnPlateau
 from lightning.pytorch.loggers import CSVLogger
 from torch import nn
+from torch.optim.lr_scheduler import ChainedScheduler, ConstantLR
 
 from src.classifier import Classifier, class_metrics
 from src.data import Batch, ImageSet
@@ -322,3 +323,10 @@ def test_lbfgs_needs_contiguous_weights(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"LBFGS views .* set model.channels_last to false"):
         fit(tmp_path / "a", model())
     assert fit(tmp_path / "b", model(channels_last=False)).global_step == 4
+
+
+def test_a_schedule_of_other_schedules_needs_a_function() -> None:
+    with pytest.raises(UserError, match=r"cannot be built from the optimizer alone: .* a function of your own"):
+        classifier(lr_scheduler=ChainedScheduler).configure_optimizers()
+    chained = lambda optimizer: ChainedScheduler([ConstantLR(optimizer)])  # noqa: E731
+    assert "lr_scheduler" in classifier(lr_scheduler=chained).configure_optimizers()

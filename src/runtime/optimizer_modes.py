@@ -8,7 +8,10 @@ from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
+
+from src.errors import UserError
 
 ENTRY = "optimizer_training_weights"  # checkpoint entry; `state_dict` holds the weights of the evaluation mode
 
@@ -31,6 +34,11 @@ class OptimizerModes(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._optimizers = [optimizer for optimizer in trainer.optimizers if has_modes(optimizer)]
+        callbacks = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
+        if self._optimizers and any(isinstance(callback, WeightAveraging) for callback in callbacks):
+            raise UserError(
+                f"{type(self._optimizers[0]).__name__} averages the weights itself; remove the callback that does, too"
+            )
         for optimizer in self._optimizers:
             optimizer.train()
         if self._resumed_from:

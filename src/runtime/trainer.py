@@ -8,11 +8,10 @@ from typing import Any, Literal
 
 import lightning
 from lightning import Callback, LightningModule
-from lightning.pytorch.callbacks import LearningRateMonitor, ModelSummary, ProgressBar
+from lightning.pytorch.callbacks import LearningRateMonitor, ModelSummary, ProgressBar, WeightAveraging
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
 
-from src.callbacks.ema import EMA
 from src.errors import UserError
 from src.runtime import cpu, ranks, run_directory
 from src.runtime import resume as resuming
@@ -159,7 +158,7 @@ class Trainer(lightning.Trainer):
             ckpt_path = str(path)
         else:
             saved = read(ckpt_path)
-        averaged = any(isinstance(callback, EMA) for callback in self.callbacks)  # pyright: ignore[reportAttributeAccessIssue]
+        averaged = any(isinstance(callback, WeightAveraging) for callback in self.callbacks)  # pyright: ignore[reportAttributeAccessIssue]
         resuming.check_resumable(model, saved, ckpt_path, averaged=averaged)
         messages.append(f"resumes from {ckpt_path}: epoch {saved['epoch']}, step {saved['global_step']}")
         if self.is_global_zero:

@@ -10,8 +10,10 @@ import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from src.callbacks import EMA
 from src.classifier import Classifier
 from src.cli.doctor.training import optimizer_bytes
+from src.errors import UserError
 from src.runtime.optimizer_modes import ENTRY
 from tests.toys import CallAt, Interrupted, classifier, fit, last_checkpoint
 
@@ -109,6 +111,11 @@ def test_a_test_loads_the_weights_of_evaluation(tmp_path: Path) -> None:
     fitted = fit(tmp_path, tested, test=True)
     assert first(tested.state_dict()) == first(last_checkpoint(tmp_path)["state_dict"])
     assert fitted.state.fn == "test"
+
+
+def test_weights_are_averaged_once(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="TwoModes averages the weights itself"):
+        fit(tmp_path, model(), callbacks=[EMA()])
 
 
 def test_doctor_steps_in_training_mode() -> None:

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 from lightning.pytorch.accelerators import CPUAccelerator
+from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.cli import LightningArgumentParser
 
-from src.callbacks.ema import EMA
 from src.cli.command_line import CLI, check_duration
 from src.cli.doctor import machine, scheduler, training
 from src.cli.doctor.finding import Finding, Note, check, report
@@ -66,7 +66,8 @@ class DoctorCLI(CLI):
             threads = (per_node, torch.get_num_threads(), hardware()["cores"], not on_gpu(config.trainer.accelerator))
             yield check("threads", machine.threads, os.environ, *threads)
         callbacks = self.config_init["trainer"]["callbacks"]
-        averaged = any(isinstance(own, EMA) for own in (callbacks if isinstance(callbacks, list) else [callbacks]))
+        callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
+        averaged = any(isinstance(own, WeightAveraging) for own in callbacks)
         if existing or config.ckpt_path or config.model.init_from:
             yield check("checkpoint", self._check_checkpoint, averaged)
         yield (found := check("data", training.dataset, data))
