@@ -129,8 +129,6 @@ def fit(
     **kwargs: Any,
 ) -> Trainer:
     """Fits, or resumes the fit, in a run directory; `kwargs` are the trainer's."""
-    directory.mkdir(exist_ok=True)
-    (directory / "config.yaml").touch()
     fitted = trainer(directory, **kwargs)
     fitted.fit(
         model or classifier(),

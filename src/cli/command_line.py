@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -42,15 +40,14 @@ class SaveConfig(SaveConfigCallback):
     """Writes config.yaml into the run directory of `fit`."""
 
     def setup(self, trainer: lightning.Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Lightning's own raises where the file exists, as it does when a run is resumed."""
-        if stage == "fit" and trainer.is_global_zero:
-            self.save_config(trainer, pl_module, stage)
+        """Lightning's own writes the file here, and raises where it exists."""
 
-    def save_config(self, trainer: lightning.Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Writes the same configuration as the checkpoints hold."""
-        run_directory.write_text(
-            Path(trainer.default_root_dir) / run_directory.CONFIG, yaml.safe_dump(pl_module.config, sort_keys=False)
-        )
+    def on_train_start(self, trainer: lightning.Trainer, pl_module: LightningModule) -> None:
+        """Writes the same configuration as the checkpoints hold, unless a resumed run has nothing left to train."""
+        if trainer.is_global_zero:
+            run_directory.write_text(
+                Path(trainer.default_root_dir) / run_directory.CONFIG, yaml.safe_dump(pl_module.config, sort_keys=False)
+            )
 
 
 class CLI(ExplicitConfiguration, LightningCLI):
@@ -109,6 +106,11 @@ class CLI(ExplicitConfiguration, LightningCLI):
             raise UserError(f"{arguments[1]} is not an option; did you mean --config {arguments[1]}?")
         self.source = run_named_in(arguments)
         if self.source:
+            if not (self.source / run_directory.CONFIG).is_file():
+                raise UserError(
+                    f"{self.source} has no {run_directory.CONFIG}, as it was made from Python; resume it there, by "
+                    f"Trainer.fit(model, datamodule, resume={str(self.source)!r})"
+                )
             arguments[1:1] = ["--config", str(self.source / run_directory.CONFIG)]
         arguments, files = config_file.resolve(arguments)
         self.recipe = Path(files[0]).stem if files else "run"
@@ -127,16 +129,11 @@ class CLI(ExplicitConfiguration, LightningCLI):
 
     def fit(self, **kwargs: Any) -> None:
         """Trains; where training fails before the first step, removes the run directory."""
-        directory = Path(self.trainer.default_root_dir)
-        found = directory.exists()
         try:
             self.trainer.fit(**kwargs)
         except Exception as error:
-            if not found and self.trainer.global_step == 0 and self.trainer.is_global_zero:
-                shutil.rmtree(directory, ignore_errors=True)
-                for parent in list(directory.parents)[:2]:  # logs/<recipe> and logs, if empty
-                    with contextlib.suppress(OSError):
-                        parent.rmdir()
+            if self.trainer.global_step == 0 and self.trainer.is_global_zero:
+                run_directory.discard(Path(self.trainer.default_root_dir))
             given = isinstance(error, (ValueError, TypeError, RuntimeError, ArithmeticError))
             if given and self.trainer.global_step == 0 and not is_fault(error, training=True):
                 text = " ".join(str(error).split())
@@ -185,26 +182,24 @@ class CLI(ExplicitConfiguration, LightningCLI):
             raise UserError("model.init_from is for a new run, and has no effect on given weights; leave it out")
 
     def _settle(self, config: Namespace) -> None:
-        """Chooses the run directory, and keeps the configuration without it."""
-        directory = config.trainer.default_root_dir or self.source
-        self.run_directory = Path(directory) if directory else run_directory.new(self.recipe)
+        """Chooses the directory that is written, if it is not a new one, and keeps the configuration without it."""
+        given = config.trainer.default_root_dir
+        self.directory = Path(given) if given else self.source
         config.trainer.default_root_dir = None
         dumped = yaml.safe_load(self._parser(self.subcommand).dump(config, skip_unset=False))
         self.experiment = {file_format.ENTRY: file_format.FORMAT_VERSION, **{key: dumped[key] for key in EXPERIMENT}}
 
     def _check_directory(self, resume: str | None) -> None:
         """Prints what differs from the configuration of a resumed run; raises UserError for a run that exists."""
-        path = self.run_directory / run_directory.CONFIG
         if not run_directory.is_rank_zero():
             return
         if resume:
-            for line in run_directory.diff(file_format.read_config(path), self.experiment):
+            assert self.source is not None
+            saved = file_format.read_config(self.source / run_directory.CONFIG)
+            for line in run_directory.diff(saved, self.experiment):
                 print(f"differs from the saved configuration: {line}")
-        elif path.exists():
-            raise UserError(
-                f"{self.run_directory} already holds a run; resume it with `fit --resume {self.run_directory}`, or set "
-                "another trainer.default_root_dir"
-            )
+        elif self.directory:
+            run_directory.check_is_new(self.directory)
 
     def instantiate_classes(self) -> None:
         """Builds data module, model and trainer; what a constructor raises about its arguments becomes a UserError."""
@@ -218,8 +213,8 @@ class CLI(ExplicitConfiguration, LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Builds the trainer with the run directory."""
-        run_directory.export_to_children(self.run_directory)
-        return super().instantiate_trainer(default_root_dir=str(self.run_directory), **kwargs)  # pyright: ignore
+        directory = self.directory or run_directory.new(self.recipe)
+        return super().instantiate_trainer(default_root_dir=str(directory), **kwargs)  # pyright: ignore
 
 
 def run_named_in(arguments: list[str]) -> Path | None:

@@ -14,7 +14,7 @@ from src.cli import faults
 from src.cli.command_line import CLI
 from src.cli.doctor.command import examine
 from src.errors import RankLost, UserError
-from src.runtime import cpu, lightning_workarounds
+from src.runtime import cpu, lightning_workarounds, run_directory
 
 # Errors of a disk or a folder, which the user can fix.
 _ERRNOS = {errno.EACCES, errno.EDQUOT, errno.EEXIST, errno.ENOENT, errno.EISDIR, errno.ENOSPC, errno.ENOTDIR}
@@ -51,6 +51,8 @@ def main(args: list[str] | None = None) -> None:
         advice = "free some space" if full else "check the path and its permissions"
         where = os.fsdecode(error.filename) if error.filename else "the disk"  # TensorBoard names its file in bytes
         _stop(UserError(f"{where}: {error.strerror}; {advice}, or use another folder"))
+    finally:
+        run_directory.remove_empty()
 
 
 def _stop(error: Exception, code: int = 2) -> None:

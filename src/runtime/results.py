@@ -4,52 +4,109 @@ from __future__ import annotations
 
 import json
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
-from src.runtime import run_directory
-from src.runtime.run_checkpoints import run_checkpoints_of
+from src.errors import UserError
+from src.runtime import file_format, run_directory
+from src.runtime.run_checkpoints import ends_within_epoch, run_checkpoints_of
 
 
 class RunResults(Callback):
-    """Writes results.json when training ends and when a test ends."""
+    """Writes results.json when training ends and when a test ends.
+
+    `fit` and `test` are the results of `python -m src fit`; a test by another command is appended to `evaluations`,
+    with what differs from the configuration of the run.
+    """
+
+    def __init__(self) -> None:
+        self._fitted = False
+        self._started = time.perf_counter()
+        self._seconds = 0.0  # of the processes before a resume
+        self._validated_step = -1
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Starts the clock."""
+        """Starts the clock, and raises UserError if results.json is damaged."""
+        self._fitted = True
         self._started = time.perf_counter()
+        read(Path(trainer.default_root_dir) / run_directory.RESULTS)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        read(Path(trainer.default_root_dir) / run_directory.RESULTS)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"seconds": self._elapsed()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        self._seconds = state_dict["seconds"]
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._validated_step = trainer.global_step
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Writes the results of a training that ends within an epoch before its last checkpoint, too."""
+        if ends_within_epoch(trainer):
+            self.on_train_end(trainer, pl_module)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the training's results; before its last checkpoint, from which a resume has nothing left to train."""
         metrics = rounded(trainer.callback_metrics)  # reduced over all ranks, so all of them read it
         if not trainer.is_global_zero:
             return
+        if self._validated_step != trainer.global_step:  # they are of an earlier epoch
+            metrics = {name: value for name, value in metrics.items() if not name.startswith("val/")}
         content: dict[str, Any] = {
             "epochs": trainer.current_epoch,
             "steps": trainer.global_step,
-            "seconds": round(time.perf_counter() - self._started, 1),
+            "seconds": round(self._elapsed(), 1),
             "last": metrics,
         }
         for checkpoints in run_checkpoints_of(trainer):
             if checkpoints.best:
                 content["best"] = checkpoints.best
-        self._update(trainer, "fit", content)
+        self._update(trainer, {"fit": content})
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the test's results."""
-        metrics = rounded(trainer.callback_metrics)
+        content: dict[str, Any] = rounded(trainer.callback_metrics)
         if not trainer.is_global_zero:
             return
-        tested = {"checkpoint": Path(trainer.ckpt_path).name} if trainer.ckpt_path else {}
-        self._update(trainer, "test", {**tested, **metrics})
+        directory = Path(trainer.default_root_dir)
+        if trainer.ckpt_path:
+            path = Path(trainer.ckpt_path)
+            content = {"checkpoint": path.name if path.parents[1] == directory else str(path), **content}
+        if self._fitted:
+            return self._update(trainer, {"test": content})
+        config, saved = getattr(pl_module, "config", None), directory / run_directory.CONFIG
+        differs = run_directory.diff(file_format.read_config(saved), config) if config and saved.is_file() else []
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        self._update(trainer, {}, {"time": now, "differs": differs, **content})
 
-    def _update(self, trainer: Trainer, section: str, content: dict[str, Any]) -> None:
+    def _elapsed(self) -> float:
+        return self._seconds + time.perf_counter() - self._started
+
+    def _update(self, trainer: Trainer, content: dict[str, Any], evaluation: dict[str, Any] | None = None) -> None:
         path = Path(trainer.default_root_dir) / run_directory.RESULTS
-        results = json.loads(path.read_text()) if path.is_file() else {}
-        results[section] = content
+        results = read(path) | content
+        if evaluation:
+            results["evaluations"] = [*results.get("evaluations", []), evaluation]
         run_directory.write_text(path, json.dumps(results, indent=2) + "\n")
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The content of results.json; empty if it does not exist.
+
+    Raises:
+        UserError: if it is damaged.
+    """
+    try:
+        return json.loads(path.read_text()) if path.is_file() else {}
+    except ValueError as error:
+        raise UserError(f"{path} is damaged: {error}; rename it, and run the command again") from error
 
 
 def rounded(metrics: dict[str, Tensor]) -> dict[str, float | None]:

@@ -6,6 +6,8 @@ from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks.early_stopping import EarlyStopping, EarlyStoppingReason
+from lightning.pytorch.utilities import rank_zero_info
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 from torchmetrics import Metric
@@ -46,10 +48,18 @@ class ResumeState(Callback):
                 setattr(metric, field, value.to(pl_module.device))
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Lets a run that EarlyStopping has ended stay so."""
         if self._unfinished:
             self._max_steps = lightning_workarounds.exchange_max_steps(trainer, -1)
+        for callback in trainer.callbacks:  # pyright: ignore[reportAttributeAccessIssue]
+            if isinstance(callback, EarlyStopping) and callback.stopping_reason is not EarlyStoppingReason.NOT_STOPPED:
+                trainer.should_stop = True
+                rank_zero_info(f"EarlyStopping has ended this run: {callback.stopping_reason_message}")
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.on_fit_end(trainer, pl_module)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._unfinished:
             lightning_workarounds.exchange_max_steps(trainer, self._max_steps)
             self._unfinished = False

@@ -59,6 +59,11 @@ class RunCheckpoints(Checkpoint):
         self._ended_within_epoch = False
         self._change: Callable[[dict[str, Any]], None] | None = None  # of the checkpoint that is being saved
 
+    @property
+    def best_model_path(self) -> str:
+        """The path of best.ckpt, empty if there is none."""
+        return str(self.folder / run_directory.BEST) if self.best else ""
+
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.folder = Path(trainer.default_root_dir) / run_directory.CHECKPOINTS
 

@@ -9,11 +9,19 @@ events.out.*     TensorBoard
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import itertools
 import os
-from collections.abc import Mapping
+import shutil
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from src.errors import UserError
 
@@ -25,21 +33,119 @@ CHECKPOINTS = "checkpoints"
 BEST = "best.ckpt"
 LAST = "last.ckpt"
 PREVIOUS = "previous.ckpt"
+_LOCK = ".lock"
 
 # Inherited by the processes that Lightning starts for the other ranks, so that all use the same directory.
 _ENVIRONMENT = "RUN_DIRECTORY"
 
+_created: list[Path] = []  # by this process
+
 
 def new(recipe: str, logs: Path = LOGS, environ: Mapping[str, str] = os.environ) -> Path:
-    """The directory of a new run. The processes of one job agree on it: by the job id under SLURM and torchrun, by an
-    inherited variable where Lightning starts them."""
+    """Creates the directory of a new run, which no other run has.
+
+    Several processes of a job agree on it by the id of the job, under SLURM and torchrun, and by an inherited variable
+    where Lightning starts them. All other runs are named by the time, with a number where that name is taken.
+
+    Raises:
+        UserError: if the directory of a job with several processes exists.
+    """
     if directory := inherited(environ):
         return directory
-    for variable in ("SLURM_JOB_ID", "TORCHELASTIC_RUN_ID"):
-        job_id = environ.get(variable)
-        if job_id and job_id != "none":
-            return logs / recipe / f"job-{job_id}"
-    return logs / recipe / datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    job, processes = _job(environ)
+    if job and processes > 1:
+        directory = logs / recipe / job
+        if is_rank_zero(environ) and not create(directory):
+            raise UserError(f"{directory} exists: the job has a run of {recipe}; set another trainer.default_root_dir")
+        return directory
+    name = job or datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
+    numbered = (logs / recipe / (f"{name}_{number}" if number > 1 else name) for number in itertools.count(1))
+    return next(directory for directory in numbered if create(directory))
+
+
+def _job(environ: Mapping[str, str]) -> tuple[str | None, int]:
+    """The name of the job that this process belongs to, and how many processes it has."""
+    run_id = environ.get("TORCHELASTIC_RUN_ID")
+    if run_id:
+        return (f"job-{run_id}" if run_id != "none" else None), int(environ.get("WORLD_SIZE", 1))
+    job_id = environ.get("SLURM_ARRAY_JOB_ID") or environ.get("SLURM_JOB_ID")
+    if not job_id:
+        return None, 1
+    task, step = environ.get("SLURM_ARRAY_TASK_ID"), environ.get("SLURM_STEP_ID", "0")
+    name = f"job-{job_id}" + (f"_{task}" if task else "") + (f".{step}" if step != "0" else "")
+    return name, int(environ.get("SLURM_NTASKS", 1))
+
+
+def create(directory: Path) -> bool:
+    """Creates a directory; returns whether this process is the one that did."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        directory.mkdir()
+    except FileExistsError:
+        return False
+    _created.append(directory.resolve())
+    return True
+
+
+@atexit.register
+def remove_empty() -> None:
+    """Removes the directories that this process created and wrote nothing into."""
+    while _created:
+        directory = _created.pop()
+        with contextlib.suppress(OSError):  # it is not empty
+            directory.rmdir()
+            directory.parent.rmdir()  # logs/<recipe>
+            directory.parent.parent.rmdir()  # logs
+
+
+def discard(directory: Path) -> None:
+    """Removes the content of a directory that this process created."""
+    if directory.resolve() in _created:
+        shutil.rmtree(directory, ignore_errors=True)
+        directory.mkdir()
+        remove_empty()
+
+
+@contextmanager
+def held(directory: Path) -> Iterator[None]:
+    """Keeps other processes from writing into a run directory in the meantime; the end of this process, too, frees it.
+
+    Raises:
+        UserError: if another process holds it, or it is not writable.
+    """
+    create(directory)
+    path = directory / _LOCK
+    lock = FileLock(path)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout as error:
+        holder = path.read_text() or "another process"
+        raise UserError(
+            f"{directory} is being written by {holder}; wait until that has ended, or set another "
+            "trainer.default_root_dir"
+        ) from error
+    except PermissionError as error:
+        raise UserError(f"{directory} is not writable; set another trainer.default_root_dir") from error
+    try:
+        path.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        lock.release()
+
+
+def is_run(directory: Path) -> bool:
+    """Whether a directory holds a run."""
+    return (directory / CONFIG).is_file() or (directory / CHECKPOINTS).is_dir()
+
+
+def check_is_new(directory: Path) -> None:
+    """Raises UserError if a directory holds a run, which a new one would overwrite."""
+    if is_run(directory):
+        raise UserError(
+            f"{directory} already holds a run; resume it with `fit --resume {directory}`, or set another "
+            "trainer.default_root_dir"
+        )
 
 
 def inherited(environ: Mapping[str, str] = os.environ) -> Path | None:
@@ -69,11 +175,11 @@ def find(reference: str | Path, logs: Path = LOGS) -> Path:
         UserError: if there is none; the message names the latest runs.
     """
     for place in (Path(reference), logs / reference):
-        if (place / CONFIG).is_file():
+        if is_run(place):
             return place
-        if inside := [path.parent for path in place.glob(f"*/{CONFIG}")]:
+        if inside := list(filter(is_run, place.glob("*"))):
             return max(inside, key=_modified)
-    known = sorted((path.parent for path in logs.glob(f"*/*/{CONFIG}")), key=_modified)
+    known = sorted(filter(is_run, logs.glob("*/*")), key=_modified)
     latest = ", ".join(str(path) for path in known[-3:]) or f"none in {logs}"
     raise UserError(f"{reference} is not a run directory: {CONFIG} not found in it. Latest runs: {latest}")
 

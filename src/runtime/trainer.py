@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,7 +22,6 @@ from src.runtime.dead_ranks import DeadRankDetector
 from src.runtime.default_callbacks import DefaultCallbacks
 from src.runtime.precision import native_precision, on_gpu
 from src.runtime.refusals import check_arguments
-from src.runtime.run_checkpoints import run_checkpoints_of
 
 _DEFAULT_CALLBACKS = DefaultCallbacks()  # of the signature; each trainer makes its own
 
@@ -66,6 +67,8 @@ class Trainer(lightning.Trainer):
         cpu.configure()
         accelerator = kwargs.get("accelerator", "auto")
         directory = Path(default_root_dir).expanduser() if default_root_dir else run_directory.new("python")
+        self.run_directory = directory
+        self._has_fitted = False
         self.test_checkpoint = test_checkpoint
         self._own_logger = logger is None or logger is True
         if self._own_logger:
@@ -119,42 +122,64 @@ class Trainer(lightning.Trainer):
             test_after_fit: test on the official test set after training.
             kwargs: Lightning's.
         """
-        directory = Path(self.default_root_dir)
+        if ckpt_path == "last":
+            resume, ckpt_path = str(self.run_directory), None
+        if resume:
+            self.run_directory = run_directory.find(resume)
+        with self._held():
+            if not resume and not self._has_fitted and self.is_global_zero:
+                run_directory.check_is_new(self.run_directory)
+            self._fit(model, *args, ckpt_path=ckpt_path, resume=bool(resume), **kwargs)
+            data = self.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+            if test_after_fit and not getattr(data, "has_test", True):
+                rank_zero_info("the dataset has no test set: no test")
+            elif test_after_fit and not self.interrupted and not self.fast_dev_run:  # pyright: ignore[reportAttributeAccessIssue]
+                tested = run_directory.find_best_or_last(self.run_directory, self.test_checkpoint)
+                super().test(model, datamodule=data, ckpt_path=self._weights(model, None, str(tested)))
+
+    def _fit(self, model: LightningModule, *args: Any, ckpt_path: str | None, resume: bool, **kwargs: Any) -> None:
+        step = None
         if resume or ckpt_path:
             ckpt_path, step = self._resume_checkpoint(model, resume, ckpt_path)
-            if resume and self._own_logger:
-                # TensorBoard drops the steps after the checkpoint, since they are logged again.
-                self.logger = _tensorboard(directory, purge_step=step)
         elif initial := getattr(model, "init_from", None):
             resuming.load_initial_weights(model, initial)
+        if resume and self._own_logger:
+            # TensorBoard drops the steps after the checkpoint, since they are logged again.
+            self.logger = _tensorboard(self.run_directory, purge_step=step)
         try:
             super().fit(model, *args, ckpt_path=ckpt_path, **kwargs)
         except Exception as error:
             registries = [one.registry for one in self.callbacks if isinstance(one, DeadRankDetector)]  # pyright: ignore[reportAttributeAccessIssue]
             if not ranks.is_lost_connection(error) or not registries or registries[0] is None:
                 raise
-            raise ranks.lost(registries[0], directory) from error
-        if resume and self._own_logger:
-            self.logger = _tensorboard(directory)  # one that drops nothing, for the test
-        data = self.datamodule  # pyright: ignore[reportAttributeAccessIssue]
-        if test_after_fit and not getattr(data, "has_test", True):
-            rank_zero_info("the dataset has no test set: no test")
-            return
-        if test_after_fit and not self.interrupted and not self.fast_dev_run:  # pyright: ignore[reportAttributeAccessIssue]
-            # Only a best.ckpt of this run, not one that is in the directory for another reason.
-            has_best = any(checkpoints.best for checkpoints in run_checkpoints_of(self))
-            tested = run_directory.find_checkpoint(
-                directory, f"{self.test_checkpoint}.ckpt" if has_best else run_directory.LAST, run_directory.LAST
+            raise ranks.lost(registries[0], self.run_directory) from error
+        finally:
+            self._has_fitted = True
+        if self.global_step == step:
+            rank_zero_info(
+                f"nothing is left to train after {self.current_epoch} epochs and {step} steps, with trainer.max_epochs "
+                f"{self.max_epochs} and trainer.max_steps {self.max_steps}"
             )
-            self.test(model, datamodule=data, ckpt_path=str(tested))
+        if resume and self._own_logger:
+            self.logger = _tensorboard(self.run_directory)  # one that drops nothing, for the test
 
-    def _resume_checkpoint(self, model: LightningModule, run: str | None, ckpt_path: Any) -> tuple[str, int]:
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        """Keeps other processes from writing into the run directory."""
+        run_directory.export_to_children(self.run_directory)
+        with run_directory.held(self.run_directory) if self.is_global_zero else nullcontext():
+            yield
+
+    @property
+    def default_root_dir(self) -> str:
+        """The run directory, which `fit` changes where it resumes another one."""
+        return str(self.run_directory)
+
+    def _resume_checkpoint(self, model: LightningModule, resume: bool, ckpt_path: Any) -> tuple[str, int]:
         """The checkpoint from which training continues, checked before anything is written, and its step."""
         messages: list[str] = []
-        if run:
-            path, saved, messages = resuming.latest_checkpoint(
-                run_directory.find(run), rename_damaged=self.is_global_zero
-            )
+        if resume:
+            path, saved, messages = resuming.latest_checkpoint(self.run_directory, rename_damaged=self.is_global_zero)
             ckpt_path = str(path)
         else:
             saved = read(ckpt_path)
@@ -204,7 +229,8 @@ class Trainer(lightning.Trainer):
             run: the run whose configuration and weights to load: its path, `recipe/run`, or `recipe` for the latest.
             kwargs: Lightning's.
         """
-        return super().test(model, *args, ckpt_path=self._weights(model, run, ckpt_path), **kwargs)
+        with self._held():
+            return super().test(model, *args, ckpt_path=self._weights(model, run, ckpt_path), **kwargs)
 
     def predict(
         self,
@@ -223,16 +249,21 @@ class Trainer(lightning.Trainer):
             run: the run whose configuration and weights to load: its path, `recipe/run`, or `recipe` for the latest.
             kwargs: Lightning's.
         """
-        return super().predict(model, *args, ckpt_path=self._weights(model, run, ckpt_path), **kwargs)
+        with self._held():
+            return super().predict(model, *args, ckpt_path=self._weights(model, run, ckpt_path), **kwargs)
 
     def _weights(self, model: LightningModule | None, run: str | None, ckpt_path: Any) -> Any:
         """The checkpoint of an evaluation, found intact and of this network before anything is written."""
-        if run and not ckpt_path:
-            ckpt_path = str(run_directory.find_best_or_last(run_directory.find(run), self.test_checkpoint))
+        if ckpt_path in ("best", "last"):  # of this trainer's run, as Lightning's
+            ckpt_path = str(run_directory.find_checkpoint(self.run_directory, f"{ckpt_path}.ckpt"))
+        elif not ckpt_path and (run or (model is None and self._has_fitted)):
+            directory = run_directory.find(run) if run else self.run_directory
+            ckpt_path = str(run_directory.find_best_or_last(directory, self.test_checkpoint))
         if ckpt_path:
             saved = read(ckpt_path)
             if model is not None:
                 check_same_network(model.state_dict(), saved["state_dict"], ckpt_path)
+            rank_zero_info(f"weights of {ckpt_path}: epoch {saved.get('epoch')}, step {saved.get('global_step')}")
         return ckpt_path
 
 

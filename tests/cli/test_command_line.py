@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +19,7 @@ import yaml
 from lightning.pytorch.cli import LightningCLI
 
 from src.errors import UserError
+from src.runtime import run_directory
 from tests.conftest import ROOT
 
 RECIPES = sorted(ROOT.glob("configs/**/*.yaml"))
@@ -53,10 +57,48 @@ def test_a_run_directory_is_named_by_recipe_and_time(cli: Run, tiny: list[str], 
 def test_testing_a_run_again_has_the_same_result(cli: Run, tiny: list[str], tmp_path: Path) -> None:
     cli("fit", *tiny, "--trainer.default_root_dir=logs/a/b")
     results = tmp_path / "logs/a/b/results.json"
-    first = json.loads(results.read_text())["test"]
-    results.unlink()
+    first = json.loads(results.read_text())
+    cli("test", "--run=a/b", "--trainer.limit_test_batches=1")
     cli("test", "--run=a/b")
-    assert json.loads(results.read_text())["test"] == first
+    second = json.loads(results.read_text())
+    short, same = second.pop("evaluations")
+    assert second == first
+    assert same.pop("time") >= short["time"]
+    assert same == {"differs": [], **first["test"]}
+    assert short["differs"] == ["trainer.limit_test_batches was None, is 1"]
+
+
+def test_an_evaluation_can_write_into_another_directory(cli: Run, tiny: list[str], tmp_path: Path) -> None:
+    cli("fit", *tiny, "--trainer.default_root_dir=logs/a/b")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "logs").rglob("*")}
+    for command in ("test", "predict"):
+        cli(command, "--run=a/b", "--trainer.default_root_dir=other")
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "logs").rglob("*")} == before
+    assert {"results.json", "predictions.csv"} <= {path.name for path in (tmp_path / "other").iterdir()}
+    (evaluation,) = json.loads((tmp_path / "other/results.json").read_text())["evaluations"]
+    assert evaluation["checkpoint"] == "logs/a/b/checkpoints/best.ckpt"
+
+
+def test_a_run_that_is_being_written_is_not_resumed(cli: Run, fails: Fails, tiny: list[str], tmp_path: Path) -> None:
+    cli("fit", *tiny, "--trainer.default_root_dir=logs/a/b", "--test_after_fit=false")
+
+    def resume_elsewhere() -> None:
+        resumed = [sys.executable, "-m", "src", "fit", f"--resume={tmp_path / 'logs/a/b'}", "--trainer.max_epochs=3"]
+        done = subprocess.run(resumed, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+        outcomes.append((done.returncode, f"being written by process {os.getpid()}" in done.stderr))
+
+    outcomes: list[tuple[int, bool]] = []
+    with run_directory.held(tmp_path / "logs/a/b"):
+        resume_elsewhere()
+    resume_elsewhere()
+    assert outcomes == [(2, True), (0, False)]
+
+
+def test_resuming_a_finished_run_keeps_its_configuration(cli: Run, tiny: list[str], tmp_path: Path) -> None:
+    cli("fit", *tiny, "--trainer.default_root_dir=logs/a/b", "--trainer.max_epochs=2")
+    before = (tmp_path / "logs/a/b/config.yaml").read_text()
+    cli("fit", "--resume=a/b", "--trainer.max_epochs=1")
+    assert (tmp_path / "logs/a/b/config.yaml").read_text() == before
 
 
 def test_validating_a_run_has_the_validation_accuracy_of_its_best_weights(

@@ -57,11 +57,3 @@ def test_a_fit_writes_the_manifest(tmp_path: Path) -> None:
     other = Squares(size=29)
     other.setup("fit")
     assert other.describe()["train"]["sha256"] != recorded["data"]["train"]["sha256"]
-
-
-def test_a_new_fit_in_the_same_directory_replaces_the_manifest(tmp_path: Path) -> None:
-    for seed in (5, 6):
-        fit(tmp_path, data=Squares(seed=seed))
-    manifest = json.loads((tmp_path / "manifest.json").read_text())
-    assert manifest["seed"] == 6
-    assert "resumed" not in manifest

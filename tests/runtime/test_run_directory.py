@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from src.errors import UserError
 from src.runtime import run_directory
+from tests.conftest import ROOT
 
 
 def make_run(logs: Path, name: str, age: int = 0, checkpoints: tuple[str, ...] = ()) -> Path:
@@ -29,9 +34,98 @@ def test_a_new_run_is_named_after_recipe_and_time(environ: dict[str, str], tmp_p
     assert len(directory.name) == len("2026-01-31_23-59-59")
 
 
-@pytest.mark.parametrize("variable", ["SLURM_JOB_ID", "TORCHELASTIC_RUN_ID"])
-def test_a_new_run_of_a_job_is_named_after_the_job_id(tmp_path: Path, variable: str) -> None:
-    assert run_directory.new("cifar10", tmp_path, {variable: "17"}) == tmp_path / "cifar10" / "job-17"
+@pytest.mark.parametrize(
+    "environ, name",
+    [
+        ({"SLURM_JOB_ID": "17"}, "job-17"),
+        ({"SLURM_JOB_ID": "17", "SLURM_STEP_ID": "0"}, "job-17"),
+        ({"SLURM_JOB_ID": "17", "SLURM_STEP_ID": "2"}, "job-17.2"),
+        ({"SLURM_JOB_ID": "19", "SLURM_ARRAY_JOB_ID": "17", "SLURM_ARRAY_TASK_ID": "3"}, "job-17_3"),
+        ({"TORCHELASTIC_RUN_ID": "17"}, "job-17"),
+    ],
+)
+def test_a_new_run_of_a_job_is_named_after_the_job(tmp_path: Path, environ: dict[str, str], name: str) -> None:
+    assert run_directory.new("cifar10", tmp_path, environ) == tmp_path / "cifar10" / name
+
+
+def test_a_second_run_of_a_job_has_a_number(tmp_path: Path) -> None:
+    names = [run_directory.new("a", tmp_path, {"SLURM_JOB_ID": "17"}).name for _ in range(3)]
+    assert names == ["job-17", "job-17_2", "job-17_3"]
+
+
+def test_the_processes_of_a_job_agree_and_do_not_take_up_an_earlier_run(tmp_path: Path) -> None:
+    job = {"SLURM_JOB_ID": "17", "SLURM_NTASKS": "2"}
+    first, second = (run_directory.new("a", tmp_path, {**job, "SLURM_PROCID": rank}) for rank in "01")
+    assert first == second
+    with pytest.raises(UserError, match="job-17 exists"):
+        run_directory.new("a", tmp_path, {**job, "SLURM_PROCID": "0"})
+
+
+CLAIM = """
+import sys, pathlib, time
+from src.runtime import run_directory
+time.sleep(max(0, float(sys.argv[2]) - time.time()))  # all at once
+directory = run_directory.new("recipe", pathlib.Path(sys.argv[1]), {})
+(directory / "file").touch(exist_ok=False)
+"""
+
+
+@pytest.mark.slow
+def test_sixteen_processes_at_once_have_directories_of_their_own(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", CLAIM, str(tmp_path), str(time.time() + 4)]
+    processes = [subprocess.Popen(command, cwd=ROOT) for _ in range(16)]
+    assert [process.wait(120) for process in processes] == [0] * 16
+    assert len(list(tmp_path.glob("recipe/*/file"))) == 16
+
+
+def test_empty_directories_are_removed_with_their_parents(tmp_path: Path) -> None:
+    kept, empty = (run_directory.new(recipe, tmp_path / "logs", {}) for recipe in ("a", "b"))
+    (kept / "file").touch()
+    run_directory.remove_empty()
+    assert kept.is_dir()
+    assert not empty.parent.exists()
+    (kept / "file").unlink()
+    run_directory.remove_empty()
+    assert kept.is_dir()  # it was not empty when the process ended
+
+
+def test_only_a_directory_that_this_process_created_is_discarded(tmp_path: Path) -> None:
+    own, other = tmp_path / "own", tmp_path / "other"
+    other.mkdir()
+    for directory in (own, other):
+        run_directory.create(directory)
+        (directory / "file").touch()
+        run_directory.discard(directory)
+    assert not own.exists()
+    assert (other / "file").exists()
+
+
+HOLD = """
+import sys, pathlib
+from src.runtime import run_directory
+with run_directory.held(pathlib.Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.slow
+def test_a_directory_that_another_process_holds_is_refused_until_that_is_killed(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert process.stdout and process.stdout.readline() == b"held\n"
+    holder = f"{tmp_path} is being written by process {process.pid} on {socket.gethostname()}"
+    with pytest.raises(UserError, match=holder), run_directory.held(tmp_path):
+        pass
+    process.kill()
+    process.wait()
+    with run_directory.held(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+    assert process.stdin
+    process.stdin.close()
+    process.stdout.close()
 
 
 def test_a_process_that_lightning_started_uses_the_directory_of_its_parent(tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def outcome(directory: Path) -> dict[str, Any]:
     max_examples=EXAMPLES,
     deadline=None,
     derandomize=True,
-    suppress_health_check=list(HealthCheck),
+    suppress_health_check=list(HealthCheck),  # pyright: ignore[reportArgumentType]
     phases=[Phase.generate],
 )
 @given(setting=SETTINGS, stops=st.lists(STOPS, min_size=1, max_size=3))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +15,10 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 import src.runtime.trainer
 from src.errors import UserError
+from src.runtime import run_directory
 from src.runtime.checkpoint_file import read
 from src.runtime.run_checkpoints import RunCheckpoints
+from src.runtime.stop_on_signal import SIGNALS
 from src.runtime.trainer import Trainer
 from tests.toys import Linear, Squares, classifier, fit, trainer
 
@@ -80,8 +84,6 @@ def test_without_validation_the_last_weights_are_tested(tmp_path: Path) -> None:
     last = str(tmp_path / "checkpoints" / "last.ckpt")
     assert fit(tmp_path, data=Squares(val_fraction=0.0), test=True).ckpt_path == last
     assert not (tmp_path / "checkpoints" / "best.ckpt").exists()
-    fit(tmp_path)  # leaves a best.ckpt, which is not that of the next run
-    assert fit(tmp_path, data=Squares(val_fraction=0.0), test=True).ckpt_path == last
 
 
 def test_a_dataset_without_a_test_set_is_not_tested(tmp_path: Path) -> None:
@@ -137,3 +139,107 @@ def test_a_compiled_network_trains_with_a_logger(tmp_path: Path, monkeypatch: py
     compiled = torch.nn.Module.compile
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled(self, backend="eager"))
     assert fit(tmp_path, classifier(compile=True), logger=True).global_step == 4
+
+
+# As Lightning's documentation uses a trainer
+
+
+@pytest.fixture
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def python_trainer(**kwargs: Any) -> Trainer:
+    defaults = {"max_epochs": 1, "accelerator": "cpu", "logger": False, "enable_progress_bar": False}
+    return Trainer(**{**defaults, **kwargs})
+
+
+def test_trainers_without_a_directory_have_one_each(empty_folder: Path) -> None:
+    trainers = [python_trainer() for _ in range(3)]
+    for one in trainers:
+        one.fit(classifier(), Squares(), test_after_fit=False)
+    assert len({one.run_directory for one in trainers}) == 3
+    assert len(list(empty_folder.glob("logs/python/*/checkpoints/last.ckpt"))) == 3
+
+
+def test_a_trainer_that_does_nothing_leaves_nothing(empty_folder: Path) -> None:
+    python_trainer()
+    run_directory.remove_empty()
+    assert list(empty_folder.iterdir()) == []
+
+
+def test_a_run_is_not_overwritten_by_another_trainer_but_continued_by_its_own(tmp_path: Path) -> None:
+    fitted = fit(tmp_path)
+    fitted.fit_loop.max_epochs = 2
+    fitted.fit(classifier(), Squares(), test_after_fit=False)
+    with pytest.raises(UserError, match="already holds a run"):
+        fit(tmp_path)
+
+
+def test_a_run_made_from_python_is_resumed_by_its_name(empty_folder: Path) -> None:
+    first = python_trainer()
+    first.fit(classifier(), Squares())
+    name = first.run_directory.name
+    second = python_trainer(max_epochs=2)
+    second.fit(classifier(), Squares(), resume=f"python/{name}")
+    assert (second.run_directory.name, second.global_step) == (name, 8)
+    assert read(first.run_directory / "checkpoints" / "last.ckpt")["global_step"] == 8
+
+
+def test_fit_test_validate_and_predict_as_in_lightning(empty_folder: Path) -> None:
+    fitted, data = python_trainer(), Squares()
+    fitted.fit(classifier(), data, test_after_fit=False)
+    best = fitted.run_directory / "checkpoints" / "best.ckpt"
+    assert fitted.checkpoint_callback is not None
+    assert fitted.checkpoint_callback.best_model_path == str(best)  # pyright: ignore[reportAttributeAccessIssue]
+    fitted.test(datamodule=data)
+    assert fitted.ckpt_path == str(best)
+    fitted.validate(datamodule=data, ckpt_path="last")
+    assert fitted.ckpt_path == str(best.with_name("last.ckpt"))
+    (predictions,) = fitted.predict(classifier(), data, ckpt_path="best")[:1]
+    assert predictions["probabilities"].shape == (6, 3)
+    fitted.fit_loop.max_epochs = 2
+    fitted.fit(classifier(), data, ckpt_path="last", test_after_fit=False)
+    assert fitted.global_step == 8
+
+
+def test_training_in_a_thread_leaves_the_signals_alone(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            fit(tmp_path)
+        except BaseException as error:
+            errors.append(error)
+
+    handlers = [signal.getsignal(number) for number in SIGNALS]
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert errors == []
+    assert [signal.getsignal(number) for number in SIGNALS] == handlers
+    assert sum("outside the main thread" in record.message for record in caplog.records) == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*Please add the following callbacks")
+def test_a_run_that_early_stopping_ended_is_only_tested_again(tmp_path: Path) -> None:
+    def stopping() -> EarlyStopping:
+        return EarlyStopping("val/acc", patience=0, mode="max", check_on_train_epoch_end=False)
+
+    first = fit(tmp_path, max_epochs=20, callbacks=stopping())
+    second = fit(tmp_path, max_epochs=20, callbacks=stopping(), resume=True, test=True)
+    assert second.global_step == first.global_step < 80
+    assert "test" in json.loads((tmp_path / "results.json").read_text())
+    third = fit(tmp_path, max_epochs=20, resume=True)  # without it
+    assert third.global_step == 80
+
+
+@pytest.mark.parametrize("max_epochs", [1, 2])
+def test_a_finished_run_has_nothing_left_to_train(
+    max_epochs: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fit(tmp_path, max_epochs=2)
+    caplog.clear()
+    fit(tmp_path, max_epochs=max_epochs, resume=True)
+    assert f"nothing is left to train after 2 epochs and 8 steps, with trainer.max_epochs {max_epochs}" in caplog.text

@@ -43,12 +43,14 @@ class DoctorCLI(CLI):
 
     def before_instantiate_classes(self) -> None:
         self._settle(self.config)
+        self.directory = self.directory or run_directory.LOGS / self.recipe  # creates none
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """Returns None; `_build_trainer` builds it."""
 
     def findings(self) -> Iterator[Finding]:
-        config, directory, model, data = self.config, self.run_directory, self.model, self.datamodule
+        assert self.directory is not None
+        config, directory, model, data = self.config, self.directory, self.model, self.datamodule
         existing = self.source is not None
         yield check("configuration", self._check_configuration)
         if self.source:
@@ -81,7 +83,7 @@ class DoctorCLI(CLI):
                 yield (found := check("network", training.network, self.trainer, model, data, per_node * nodes))
                 if found.level == "ok":
                     yield check("memory format", training.memory_format, model, data)
-        if (directory / run_directory.CONFIG).exists() and not existing:
+        if run_directory.is_run(directory) and not existing:
             yield Finding("FAIL", "folder", f"{directory} already holds a run; resume it with --resume {directory}")
         else:
             yield check("folder", machine.writable, directory, "trainer.default_root_dir")
