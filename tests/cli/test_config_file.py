@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from jsonargparse import Namespace
+from torch import nn
 
 from src.cli import config_file
 from src.errors import UserError
+from src.models import SimpleCNN
 
 
 @pytest.mark.parametrize(
@@ -71,3 +76,20 @@ def test_a_value_that_follows_from_another_is_refused(content: str, words: str, 
     (tmp_path / "recipe.yaml").write_text(content)
     with pytest.raises(UserError, match=words):
         config_file.resolve(["fit", f"--config={tmp_path}/recipe.yaml"])
+
+
+class WithPartial(SimpleCNN):
+    """Its default cannot be written to a configuration file."""
+
+    def __init__(self, norm: Callable[[], nn.Module] = functools.partial(nn.Identity, 1), **kwargs: Any) -> None:  # noqa: B008
+        super().__init__(**kwargs)
+        self.norm = norm()
+
+
+@pytest.mark.slow
+def test_a_default_that_cannot_be_saved_is_left_out(cli: Callable[..., None], tiny: list[str]) -> None:
+    net = [argument.replace("src.models.SimpleCNN", f"{__name__}.WithPartial") for argument in tiny]
+    cli("fit", *net, "--trainer.default_root_dir=run", "--test_after_fit=false")
+    saved = yaml.safe_load(Path("run/config.yaml").read_text())["model"]["net"]["init_args"]
+    assert "norm" not in saved and saved["image_size"] == 12
+    cli("fit", "--resume=run", "--trainer.max_epochs=2", "--test_after_fit=false")
