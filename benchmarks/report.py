@@ -6,9 +6,9 @@ import argparse
 from collections.abc import Iterable, Sequence
 from datetime import date
 from importlib import metadata
-from pathlib import Path
 
 from src.runtime import manifest
+from src.runtime.code_state import code_state, imported_files
 
 
 def parser(description: str | None) -> argparse.ArgumentParser:
@@ -26,8 +26,8 @@ def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def conditions(*versions: str) -> str:
     """Date, commit, versions (the given ones in addition) and hardware in one line."""
-    git = manifest.git_state(Path(__file__).parents[1])
-    commit = f"{git['commit'][:7]}{' and changes' if git['diff_sha256'] else ''}" if git else "unknown"
+    state, _ = code_state(manifest.PROJECT, imported_files())
+    commit = f"{(state['commit'] or 'unknown')[:7]}{' and changes' if state['changed'] else ''}"
     installed = [f"{name} {metadata.version(name)}" for name in ("torch", "lightning", "torchmetrics")]
     on = manifest.hardware()
     return (

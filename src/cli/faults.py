@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import linecache
-import re
-import sysconfig
 import traceback
 from types import FrameType
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from src.errors import UserError
+from src.runtime.code_state import INSTALLED
 
 # What the command line itself has imported, filled by `src.cli.main`. Whatever else of src runs is the user's, imported
 # by its class path, and so is every file that is not installed.
 SHIPPED: set[str] = set()
 
-_INSTALLED = re.compile(rf"<|{re.escape(sysconfig.get_path('stdlib'))}|.*/(site|dist)-packages/")
 _MACHINERY = ("src.cli", "src.runtime")
 
 
@@ -60,4 +58,4 @@ def print_fault(error: BaseException) -> bool:
 
 
 def _is_installed(frame: FrameType) -> bool:
-    return _INSTALLED.match(frame.f_code.co_filename) is not None
+    return INSTALLED.match(frame.f_code.co_filename) is not None

@@ -1,13 +1,14 @@
-"""manifest.json: what a run ran on, so that its result can be reproduced."""
+"""manifest.json: what a run ran on, so that its result can be reproduced. The changes of the code since its commit are
+next to it, as code-<checksum>.patch.gz."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
 import platform
 import shlex
-import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib import metadata
@@ -18,7 +19,9 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 
 from src.runtime import resume, run_directory
+from src.runtime.code_state import code_state, imported_files
 
+PROJECT = Path(__file__).parents[2]
 PACKAGES = ("lightning", "torch", "torchvision", "torchmetrics", "tensorboard", "jsonargparse", "numpy")
 
 
@@ -31,6 +34,12 @@ class RunManifest(Callback):
         if not trainer.is_global_zero or data is None:
             return
         content = collect(data.seed, data.describe())
+        state, patch = code_state(PROJECT, imported_files())
+        content["git"] = state
+        if patch:
+            packed = gzip.compress(patch.encode(), mtime=0)
+            content["patch"] = f"code-{hashlib.sha256(packed).hexdigest()[:8]}.patch.gz"
+            Path(trainer.default_root_dir, content["patch"]).write_bytes(packed)
         content["precision"] = str(trainer.precision)
         content["processes"] = trainer.world_size
         path = Path(trainer.default_root_dir) / run_directory.MANIFEST
@@ -53,26 +62,11 @@ def collect(seed: int, data: dict[str, Any]) -> dict[str, Any]:
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": shlex.join([Path(sys.executable).name, "-m", "src", *sys.argv[1:]]),
         "seed": seed,
-        "git": git_state(Path(__file__).parents[2]),
         "python": platform.python_version(),
         "packages": {name: metadata.version(name) for name in PACKAGES},
         "hardware": hardware(),
         "data": data,
     }
-
-
-def git_state(folder: Path) -> dict[str, Any] | None:
-    """The commit, and the hash of the uncommitted diff; None outside a repository."""
-
-    def git(*arguments: str) -> bytes:
-        return subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, check=True).stdout
-
-    try:
-        commit = git("rev-parse", "HEAD").decode().strip()
-        diff = git("diff", "HEAD", "--", ".")
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return {"commit": commit, "diff_sha256": hashlib.sha256(diff).hexdigest() if diff else None}
 
 
 def hardware() -> dict[str, Any]:

@@ -3,38 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 
 from src.runtime import manifest
 from tests.toys import Squares, fit
-
-
-def git(folder: Path, *arguments: str) -> None:
-    identity = ["-c", "user.name=a", "-c", "user.email=a@b"]
-    subprocess.run(["git", "-C", str(folder), *identity, *arguments], check=True, capture_output=True)
-
-
-def test_git_state_is_the_commit_and_the_hash_of_the_diff(tmp_path: Path) -> None:
-    source = tmp_path / "src"
-    source.mkdir()
-    (source / "a.py").write_text("a = 1\n")
-    git(tmp_path, "init", "-q")
-    git(tmp_path, "add", "-A")
-    git(tmp_path, "commit", "-qm", "first")
-    clean = manifest.git_state(source)
-    assert clean is not None
-    assert len(clean["commit"]) == 40
-    assert clean["diff_sha256"] is None
-    (source / "a.py").write_text("a = 2\n")
-    changed = manifest.git_state(source)
-    assert changed is not None
-    assert changed["commit"] == clean["commit"]
-    assert len(changed["diff_sha256"]) == 64
-
-
-def test_git_state_is_none_outside_a_repository(tmp_path: Path) -> None:
-    assert manifest.git_state(tmp_path / "src") is None
 
 
 def test_collect_returns_seed_packages_hardware_and_data() -> None:
