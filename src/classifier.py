@@ -177,8 +177,8 @@ class Classifier(LightningModule):
         names = getattr(self.trainer.datamodule, "classes", range(self.num_classes))  # pyright: ignore[reportAttributeAccessIssue]
         acc_K, f1_K = class_metrics(self.confusion.compute())
         metrics = {f"test/acc_of/{name}": acc for name, acc in zip(names, acc_K, strict=True)}
-        # All ranks have the same values.
-        self.log_dict({"test/f1": f1_K.nanmean(), **metrics}, rank_zero_only=True)
+        # All ranks have the same values: the first logs them, and without sync_dist Lightning warns for each.
+        self.log_dict({"test/f1": f1_K.nanmean(), **metrics}, rank_zero_only=True, sync_dist=True)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Sample indices (B), labels (B) and class probabilities (B, K)."""

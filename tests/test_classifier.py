@@ -224,12 +224,12 @@ def test_a_class_without_test_images_has_no_accuracy_and_is_not_in_the_mean(tmp_
     model = classifier()
     torch.nn.init.zeros_(model.net.layer.weight)  # pyright: ignore
     model.net.layer.bias.data = torch.tensor([0.0, 0.0, 1.0])  # pyright: ignore  # predicts blue
-    tester = trainer(tmp_path, logger=CSVLogger(tmp_path, name="", version=""))
+    tester = trainer(tmp_path, logger=CSVLogger(tmp_path / "csv", name="", version=""))
     (result,) = tester.test(model, datamodule=WithoutBlue())
     assert math.isnan(result["test/acc_of/blue"])
     assert (result["test/acc_of/red"], result["test/f1"]) == (0, 0)
     assert json.loads((tmp_path / "results.json").read_text())["test"]["test/acc_of/blue"] is None
-    (row,) = csv.DictReader((tmp_path / "metrics.csv").read_text().splitlines())
+    (row,) = csv.DictReader((tmp_path / "csv/metrics.csv").read_text().splitlines())
     assert (row["test/acc_of/blue"], row["test/acc_of/red"]) == ("nan", "0.0")
 
 
