@@ -228,7 +228,7 @@ def test_a_class_without_test_images_has_no_accuracy_and_is_not_in_the_mean(tmp_
     (result,) = tester.test(model, datamodule=WithoutBlue())
     assert math.isnan(result["test/acc_of/blue"])
     assert (result["test/acc_of/red"], result["test/f1"]) == (0, 0)
-    assert json.loads((tmp_path / "results.json").read_text())["test"]["test/acc_of/blue"] is None
+    assert json.loads((tmp_path / "results.json").read_text())["evaluations"][0]["test/acc_of/blue"] is None
     (row,) = csv.DictReader((tmp_path / "csv/metrics.csv").read_text().splitlines())
     assert (row["test/acc_of/blue"], row["test/acc_of/red"]) == ("nan", "0.0")
 

@@ -67,7 +67,6 @@ def test_without_a_tensorboard_logger_there_is_no_writer(tmp_path: Path) -> None
 
 def test_a_resumed_run_logs_each_step_once(tmp_path: Path) -> None:
     for epochs, resume in ((1, None), (2, str(tmp_path))):
-        (tmp_path / "config.yaml").touch()
         fitted = trainer(tmp_path, logger=True, max_epochs=epochs)
         fitted.fit(classifier(), datamodule=Squares(), test_after_fit=False, resume=resume)
     scalars = EventAccumulator(str(tmp_path)).Reload().Scalars("val/acc")
