@@ -156,8 +156,9 @@ class Trainer(lightning.Trainer):
         finally:
             self._has_fitted = True
         if self.global_step == step:
+            epochs = self.fit_loop.epoch_progress.current.processed
             rank_zero_info(
-                f"nothing is left to train after {self.current_epoch} epochs and {step} steps, with trainer.max_epochs "
+                f"nothing is left to train after {epochs} epochs and {step} steps, with trainer.max_epochs "
                 f"{self.max_epochs} and trainer.max_steps {self.max_steps}"
             )
         if resume and self._own_logger:
@@ -254,16 +255,20 @@ class Trainer(lightning.Trainer):
 
     def _weights(self, model: LightningModule | None, run: str | None, ckpt_path: Any) -> Any:
         """The checkpoint of an evaluation, found intact and of this network before anything is written."""
+        missing = ""
         if ckpt_path in ("best", "last"):  # of this trainer's run, as Lightning's
             ckpt_path = str(run_directory.find_checkpoint(self.run_directory, f"{ckpt_path}.ckpt"))
         elif not ckpt_path and (run or (model is None and self._has_fitted)):
             directory = run_directory.find(run) if run else self.run_directory
-            ckpt_path = str(run_directory.find_best_or_last(directory, self.test_checkpoint))
+            path = run_directory.find_best_or_last(directory, self.test_checkpoint)
+            missing = "" if self.test_checkpoint in path.name else ", as there is no best.ckpt"
+            ckpt_path = str(path)
         if ckpt_path:
             saved = read(ckpt_path)
             if model is not None:
                 check_same_network(model.state_dict(), saved["state_dict"], ckpt_path)
-            rank_zero_info(f"weights of {ckpt_path}: epoch {saved.get('epoch')}, step {saved.get('global_step')}")
+            place = f"epoch {saved.get('epoch')}, step {saved.get('global_step')}"
+            rank_zero_info(f"weights of {ckpt_path}{missing}: {place}")
         return ckpt_path
 
 

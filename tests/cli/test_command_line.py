@@ -79,6 +79,16 @@ def test_an_evaluation_can_write_into_another_directory(cli: Run, tiny: list[str
     assert evaluation["checkpoint"] == "logs/a/b/checkpoints/best.ckpt"
 
 
+def test_an_evaluation_names_its_checkpoint(cli: Run, tiny: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    cli("fit", *tiny, "--trainer.default_root_dir=logs/a/b")
+    assert "weights of logs/a/b/checkpoints/best.ckpt: epoch 0, step 4" in caplog.text
+    Path("logs/a/b/checkpoints/best.ckpt").unlink()
+    for command in ("test", "validate", "predict"):
+        caplog.clear()
+        cli(command, "--run=a/b")
+        assert "weights of logs/a/b/checkpoints/last.ckpt, as there is no best.ckpt: epoch 1, step 4" in caplog.text
+
+
 def test_a_run_that_is_being_written_is_not_resumed(cli: Run, fails: Fails, tiny: list[str], tmp_path: Path) -> None:
     cli("fit", *tiny, "--trainer.default_root_dir=logs/a/b", "--test_after_fit=false")
 
