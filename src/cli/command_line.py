@@ -137,6 +137,8 @@ class CLI(ExplicitConfiguration, LightningCLI):
             given = isinstance(error, (ValueError, TypeError, RuntimeError, ArithmeticError))
             if given and self.trainer.global_step == 0 and not is_fault(error, training=True):
                 text = " ".join(str(error).split())
+                if text.startswith("Muon only supports 2D"):  # torch.optim.Muon
+                    text += "; use src.optim.Muon, which takes the other parameters too"
                 raise UserError(f"training could not start: {text} ({type(error).__name__})") from error
             raise
 
@@ -220,9 +222,10 @@ class CLI(ExplicitConfiguration, LightningCLI):
 def run_named_in(arguments: list[str]) -> Path | None:
     """The run whose configuration is needed before the rest can be parsed."""
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    early.add_argument("--resume", "--run", type=os.path.expanduser)
+    names = {"fit": ["--resume"], "doctor": ["--resume", "--run"]}.get(arguments[0] if arguments else "", ["--run"])
+    early.add_argument(*names, dest="run", type=os.path.expanduser)
     try:
-        reference = early.parse_known_args(arguments)[0].resume
+        reference = early.parse_known_args(arguments)[0].run
     except argparse.ArgumentError as error:
         raise UserError(str(error)) from error
     # `recipe` means its latest run, which may change before the processes of other ranks start.
@@ -237,6 +240,8 @@ def check_duration(trainer: Namespace) -> None:
     for name in ("max_epochs", "max_steps", "limit_train_batches", "accumulate_grad_batches"):
         if trainer[name] == 0:
             raise UserError(f"trainer.{name} is 0, so there is nothing to train; set at least 1")
+    if trainer.check_val_every_n_epoch == 0:
+        raise UserError("trainer.check_val_every_n_epoch is 0; for no validation, set trainer.limit_val_batches 0")
     # Lightning's default is 1,000 epochs.
     if trainer.max_epochs is None and trainer.max_steps == -1 and not trainer.max_time:
         raise UserError("trainer.max_epochs is not set; set it, or trainer.max_steps, or trainer.max_time")

@@ -11,7 +11,7 @@ from typing import Any
 import lightning
 from jsonargparse import DefaultHelpFormatter
 
-from src.cli.parser import PACKAGES
+from src.cli.explanation import PACKAGES
 from src.runtime.trainer import Trainer
 
 # The arguments of Lightning's Trainer that are shown.

@@ -20,6 +20,7 @@ from src.errors import UserError
 
 _ARGUMENTS = {
     "enable_checkpointing": (False, "a run is resumed and tested from its checkpoints; leave it true"),
+    "use_distributed_sampler": (True, "the data module distributes batches itself, each sample once; leave it false"),
     "barebones": (True, "it removes the callbacks that save, resume and report a run; use lightning.Trainer for it"),
 }
 _CALLBACKS: dict[type[Callback], str] = {

@@ -43,6 +43,7 @@ class Trainer(lightning.Trainer):
         enable_progress_bar: bool | None = None,
         enable_model_summary: bool = True,
         num_sanity_val_steps: int = 0,
+        use_distributed_sampler: bool = False,
         sync_batchnorm: bool | None = None,
         plugins: Any = None,
         test_checkpoint: Literal["best", "last"] = "best",
@@ -59,6 +60,7 @@ class Trainer(lightning.Trainer):
             enable_progress_bar: null shows a progress bar on a terminal, and one among the callbacks anywhere.
             enable_model_summary: print the layers of the network before training.
             num_sanity_val_steps: validation steps before training.
+            use_distributed_sampler: only false: the data module distributes batches itself, without padding.
             sync_batchnorm: synchronize batch norm across processes; null does on GPUs. torch cannot on a CPU.
             plugins: Lightning's; checkpoints are always written and read by this project's plugin.
             test_checkpoint: the weights that are tested after training, and those of a run that `test`, `validate`
@@ -76,7 +78,7 @@ class Trainer(lightning.Trainer):
         if default_callbacks is _DEFAULT_CALLBACKS:
             default_callbacks = DefaultCallbacks()
         given = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or [])
-        check_arguments(given, kwargs)
+        check_arguments(given, {"use_distributed_sampler": use_distributed_sampler, **kwargs})
         without = (*(() if logger else (LearningRateMonitor,)), *(() if enable_model_summary else (ModelSummary,)))
         default = [
             one
@@ -93,8 +95,7 @@ class Trainer(lightning.Trainer):
             else enable_progress_bar,
             enable_model_summary=False,  # the default callbacks have one
             num_sanity_val_steps=num_sanity_val_steps,
-            # The data module distributes batches over the processes itself, without padding.
-            use_distributed_sampler=False,
+            use_distributed_sampler=use_distributed_sampler,
             plugins=[*(plugins if isinstance(plugins, list) else [plugins] if plugins else []), AtomicCheckpointIO()],
             sync_batchnorm=on_gpu(accelerator) if sync_batchnorm is None else sync_batchnorm,
             **kwargs,

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -17,6 +18,7 @@ import pytest
 import torch
 import yaml
 from lightning.pytorch.cli import LightningCLI
+from torch import nn
 
 from src.errors import UserError
 from src.runtime import run_directory
@@ -245,6 +247,38 @@ def test_any_network_of_torchvision(cli: Run, tiny: list[str]) -> None:
     assert weights("logs/a/b")["net.conv1.weight"].shape == (64, 3, 7, 7)
 
 
+@pytest.mark.parametrize(
+    "net",
+    [
+        ["torchvision.models.shufflenet_v2_x0_5", "num_classes=10"],  # a default that is a class
+        [
+            "torchvision.models.swin_transformer.SwinTransformer",
+            *("patch_size=[4,4]", "embed_dim=8", "depths=[1,1]", "num_heads=[1,1]", "window_size=[2,2]"),
+            "num_classes=10",
+        ],
+        ["tests.cli.test_command_line.normalized"],  # a partial
+        ["tests.cli.test_command_line.sized", "dict_kwargs.features=3"],  # not in the signature
+    ],
+    ids=lambda net: net[0].rpartition(".")[2],
+)
+def test_networks_whose_arguments_are_no_plain_values(net: list[str], cli: Run, tiny: list[str]) -> None:
+    plain = [argument for argument in tiny if not argument.startswith("--model.net")]
+    given = [f"--model.net={net[0]}", *(f"--model.net.{argument}" for argument in net[1:]), "--data.image_size=32"]
+    cli("fit", *plain, *given, "--trainer.default_root_dir=logs/a/b", "--trainer.limit_train_batches=1")
+    cli("validate", "--run=a")
+
+
+NORM = partial(nn.BatchNorm2d, 3, eps=0.1)
+
+
+def normalized(norm: Callable[[], nn.Module] = NORM) -> nn.Module:
+    return nn.Sequential(norm(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 10))
+
+
+def sized(**kwargs: int) -> nn.Module:
+    return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(kwargs["features"], 10))
+
+
 def test_help_shows_arguments_with_their_docstrings(cli: Run, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli("fit", "--help")
@@ -291,7 +325,7 @@ REFUSED = {
     ),
     "network of other images": (["--model.net.image_size=32"], "does not take images of shape (2, 3, 12, 12)"),
     "null": (["--data.batch_size=null"], "data.batch_size (src.data.Shapes): expected int, not"),
-    "null for a list": (["--data.augment=null"], "data.augment (src.data.Shapes): expected Sequence, not"),
+    "null for a list": (["--data.augment=null"], "data.augment (src.data.Shapes): expected list, not"),
     "no accumulation": (["--trainer.accumulate_grad_batches=0"], "set at least 1"),
     "no such recipe": (["--config=nope.yaml"], "nope.yaml"),
     "no such run": (["--resume=nope"], "nope is not a run directory"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from torch import nn
 
-from src.cli.parser import Parser, explain
+from src.cli.explanation import explain
+from src.cli.parser import Parser
 from src.data import ImageDataModule
 from src.errors import UserError
 
