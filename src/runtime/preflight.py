@@ -54,7 +54,7 @@ def smallest_batch(trainer: Trainer, data: ImageDataModule, world_size: int) -> 
     if not data.drop_last and trainer.limit_train_batches == 1.0:  # pyright: ignore[reportAttributeAccessIssue]
         last = len(data.train_indices) % data.batch_size
         sizes += [last // world_size, math.ceil(last / world_size)]
-    return min(size for size in sizes if size > 0)
+    return min((size for size in sizes if size > 0), default=2)  # the loader reports fewer samples than processes
 
 
 def check_network(net: nn.Module, example_BCHW: Tensor, num_classes: int, smallest: int = 2) -> None:

@@ -94,6 +94,7 @@ def test_the_check_restores_statistics_and_random_numbers() -> None:
         ({"size": 25, "drop_last": True}, 1, 1.0, 6),
         ({"size": 25}, 1, 2, 6),
         ({"size": 24}, 6, 1.0, 1),
+        ({"size": 24, "batch_size": 1}, 2, 1.0, 2),  # which the loader reports
     ],
 )
 def test_the_smallest_batch(data: dict[str, Any], world_size: int, limit: float, smallest: int, tmp_path: Path) -> None:
