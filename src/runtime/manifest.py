@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from lightning import Callback, LightningModule, Trainer
 
+from src.data import ImageDataModule
 from src.runtime import resume, run_directory
 from src.runtime.code_state import code_state, imported_files
 
@@ -33,7 +34,8 @@ class RunManifest(Callback):
         data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
         if not trainer.is_global_zero or data is None:
             return
-        content = collect(data.seed, data.describe())
+        own = isinstance(data, ImageDataModule)
+        content = collect(data.seed if own else None, data.describe() if own else {})
         state, patch = code_state(PROJECT, imported_files())
         content["git"] = state
         if patch:
@@ -51,11 +53,11 @@ class RunManifest(Callback):
         run_directory.write_text(path, json.dumps(content, indent=2) + "\n")
 
 
-def collect(seed: int, data: dict[str, Any]) -> dict[str, Any]:
+def collect(seed: int | None, data: dict[str, Any]) -> dict[str, Any]:
     """Everything that is known when a run starts.
 
     Args:
-        seed: of all random numbers.
+        seed: of all random numbers, where the data module has one.
         data: the data module's description of the data.
     """
     return {

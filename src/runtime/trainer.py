@@ -13,6 +13,7 @@ from lightning import Callback, LightningModule
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelSummary, ProgressBar, WeightAveraging
 from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from src.errors import UserError
 from src.runtime import cpu, ranks, run_directory
@@ -132,7 +133,8 @@ class Trainer(lightning.Trainer):
                 run_directory.check_is_new(self.run_directory)
             self._fit(model, *args, ckpt_path=ckpt_path, resume=bool(resume), **kwargs)
             data = self.datamodule  # pyright: ignore[reportAttributeAccessIssue]
-            if test_after_fit and not getattr(data, "has_test", True):
+            has_test = getattr(data, "has_test", data is not None and is_overridden("test_dataloader", data))
+            if test_after_fit and not has_test:
                 rank_zero_info("the dataset has no test set: no test")
             elif test_after_fit and not self.interrupted and not self.fast_dev_run:  # pyright: ignore[reportAttributeAccessIssue]
                 tested = run_directory.find_best_or_last(self.run_directory, self.test_checkpoint)

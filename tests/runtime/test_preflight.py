@@ -8,17 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from lightning import Callback, LightningDataModule, LightningModule, Trainer
+from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from lightning.pytorch.cli import ReduceLROnPlateau
 from torch import nn
 from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR, SequentialLR
-from torch.utils.data import DataLoader
 
 from src.classifier import Classifier
-from src.data import Batch
 from src.errors import UserError
-from src.runtime.default_callbacks import DefaultCallbacks
 from src.runtime.preflight import check_network, smallest_batch
 from src.runtime.run_checkpoints import RunCheckpoints
 from tests.toys import Linear, Squares, classifier, fit, trainer
@@ -196,20 +193,6 @@ def test_a_resumed_schedule_is_checked_from_its_step(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="fails at step 9 of 12"):
         fit(tmp_path, model(), resume=True, max_epochs=3)
     fit(tmp_path, model(), resume=True, max_epochs=2)
-
-
-def test_a_data_module_without_images_is_not_checked(tmp_path: Path) -> None:
-    class Batches(LightningDataModule):
-        def train_dataloader(self) -> DataLoader:
-            batch = Batch(torch.rand(6, 3, 4, 4), torch.zeros(6, dtype=torch.int64), torch.arange(6), 6)
-            return DataLoader([batch] * 4, batch_size=None)  # pyright: ignore[reportArgumentType]
-
-        def val_dataloader(self) -> DataLoader:
-            return self.train_dataloader()
-
-    fitted = trainer(tmp_path, default_callbacks=DefaultCallbacks(manifest=None))
-    fitted.fit(classifier(), datamodule=Batches(), test_after_fit=False)
-    assert fitted.global_step == 4
 
 
 def test_a_fit_prints_the_size_of_the_dataset(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,10 +10,13 @@ from typing import Any
 
 import pytest
 import torch
+from lightning import LightningDataModule
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelSummary
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from torch.utils.data import DataLoader
 
 import src.runtime.trainer
+from src.data import Batch
 from src.errors import UserError
 from src.runtime import run_directory
 from src.runtime.checkpoint_file import read
@@ -243,3 +246,28 @@ def test_a_finished_run_has_nothing_left_to_train(
     caplog.clear()
     fit(tmp_path, max_epochs=max_epochs, resume=True)
     assert f"nothing is left to train after 2 epochs and 8 steps, with trainer.max_epochs {max_epochs}" in caplog.text
+
+
+class Batches(LightningDataModule):
+    """A data module as of any Lightning project, without a test set."""
+
+    def train_dataloader(self) -> DataLoader:
+        batch = Batch(torch.rand(6, 3, 4, 4), torch.zeros(6, dtype=torch.int64), torch.arange(6), 6)
+        return DataLoader([batch] * 4, batch_size=None)  # pyright: ignore[reportArgumentType]
+
+    val_dataloader = predict_dataloader = train_dataloader
+
+
+def test_any_data_module_can_be_used(tmp_path: Path) -> None:
+    model, data, fitted = classifier(), Batches(), trainer(tmp_path)
+    fitted.fit(model, data)  # pyright: ignore[reportArgumentType]
+    assert fitted.global_step == 4
+    assert fitted.validate(model, datamodule=data)[0]["val/acc"] >= 0
+    fitted.predict(model, datamodule=data)
+    assert (tmp_path / "predictions.csv").is_file()
+
+
+def test_loaders_can_be_used_without_a_data_module(tmp_path: Path) -> None:
+    fitted = trainer(tmp_path)
+    fitted.fit(classifier(), Batches().train_dataloader(), Batches().val_dataloader())
+    assert fitted.global_step == 4
