@@ -21,8 +21,8 @@ from src.cli.faults import is_fault
 from src.cli.help import EPILOG, ShortHelp, TrainerHelp
 from src.cli.parser import Parser
 from src.data import ImageDataModule
-from src.errors import UserError
-from src.runtime import file_format, lightning_workarounds, run_directory
+from src.errors import RankLost, UserError
+from src.runtime import file_format, lightning_workarounds, ranks, run_directory
 from src.runtime.default_callbacks import DefaultCallbacks
 from src.runtime.lightning_workarounds import ExplicitConfiguration
 from src.runtime.precision import native_precision
@@ -132,15 +132,18 @@ class CLI(ExplicitConfiguration, LightningCLI):
         try:
             self.trainer.fit(**kwargs)
         except Exception as error:
-            if self.trainer.global_step == 0 and self.trainer.is_global_zero:
+            if self.trainer.global_step > 0:
+                raise
+            if self.trainer.is_global_zero:
                 run_directory.discard(Path(self.trainer.default_root_dir))
-            given = isinstance(error, (ValueError, TypeError, RuntimeError, ArithmeticError))
-            if given and self.trainer.global_step == 0 and not is_fault(error, training=True):
-                text = " ".join(str(error).split())
-                if text.startswith("Muon only supports 2D"):  # torch.optim.Muon
-                    text += "; use src.optim.Muon, which takes the other parameters too"
-                raise UserError(f"training could not start: {text} ({type(error).__name__})") from error
-            raise
+            if ranks.is_lost_connection(error):
+                raise RankLost("another rank ended before the first step; see its output") from error
+            if not isinstance(error, (ValueError, TypeError, RuntimeError, ArithmeticError)) or is_fault(error, True):
+                raise
+            text = f"training could not start: {' '.join(str(error).split())} ({type(error).__name__})"
+            if "Muon only supports 2D" in text:  # torch.optim.Muon
+                text += "; use src.optim.Muon, which takes the other parameters too"
+            raise UserError(text) from error
 
     def before_instantiate_classes(self) -> None:
         """Resolves what depends on the machine, so that config.yaml holds what runs."""

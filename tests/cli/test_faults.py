@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from lightning import Callback, LightningModule, Trainer
 
 from src.cli import faults
+from tests.processes import start
 
 Run = Callable[..., None]
 Fails = Callable[..., str]
@@ -170,3 +172,22 @@ def test_only_tensorboards_writer_thread_fails_silently(cli: Run, capsys: pytest
     thread.start()
     thread.join()
     assert "FileNotFoundError" in capsys.readouterr().err
+
+
+class FailOnSecondRank(Callback):
+    """Reads a missing file before training."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if trainer.global_rank == 1:
+            Path("no_such_file").read_text()
+
+
+@pytest.mark.slow
+def test_a_fault_on_another_rank_has_its_traceback(tiny: list[str], tmp_path: Path) -> None:
+    two = ["--trainer.devices=2", "--trainer.strategy=ddp", f"--trainer.default_root_dir={tmp_path / 'run'}"]
+    process = start(*tiny, *two, "--trainer.callbacks+=tests.cli.test_faults.FailOnSecondRank")
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 1
+    assert "test_faults.py" in output and "FileNotFoundError" in output
+    assert "error: another rank ended before the first step; see its output." in output
+    assert not (tmp_path / "run").exists()
