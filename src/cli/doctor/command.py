@@ -5,12 +5,10 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.cli import LightningArgumentParser
@@ -20,12 +18,8 @@ from src.cli.doctor import machine, scheduler, training
 from src.cli.doctor.finding import Finding, Note, check, report
 from src.runtime import file_format, run_directory
 from src.runtime.checkpoint_file import check_same_network, read
-from src.runtime.manifest import hardware
-from src.runtime.precision import on_gpu
 from src.runtime.resume import check_resumable, latest_checkpoint
 from src.runtime.trainer import Trainer
-
-PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
 
 
 class DoctorCLI(CLI):
@@ -54,9 +48,8 @@ class DoctorCLI(CLI):
         existing = self.source is not None
         yield check("configuration", self._check_configuration)
         if self.source:
-            for line in run_directory.diff(
-                file_format.read_config(self.source / run_directory.CONFIG), self.experiment
-            ):
+            saved = file_format.read_config(self.source / run_directory.CONFIG)
+            for line in run_directory.diff(saved, self.experiment):
                 yield Finding("note", "configuration", f"differs from the saved one: {line}")
         yield check("trainer", self._build_trainer)
         devices, nodes = config.trainer.devices, config.trainer.num_nodes
@@ -65,8 +58,6 @@ class DoctorCLI(CLI):
         per_node = max(1, per_node or 1)
         if self.trainer:
             yield check("precision", machine.precision, config.trainer.precision, config.trainer.accelerator)
-            threads = (per_node, torch.get_num_threads(), hardware()["cores"], not on_gpu(config.trainer.accelerator))
-            yield check("threads", machine.threads, os.environ, *threads)
         callbacks = self.config_init["trainer"]["callbacks"]
         callbacks = callbacks if isinstance(callbacks, list) else [callbacks]
         averaged = any(isinstance(own, WeightAveraging) for own in callbacks)
@@ -138,16 +129,8 @@ def examine(arguments: list[str]) -> int:
     """Checks the machine, and the configuration if there is one; returns the exit code."""
     if any(os.environ.get(name, "0") != "0" for name in ("LOCAL_RANK", "SLURM_LOCALID")):
         return 0  # the first process of each node reports
-    if len(arguments) == 1:
-        return report(itertools.chain(_machine(), _defaults()))
-    findings = DoctorCLI(arguments).findings()  # what cannot be parsed or built raises UserError, as in `fit`
-    return report(itertools.chain(_machine(), findings))
-
-
-def _machine() -> Iterator[Finding]:
-    project = tomllib.loads(PYPROJECT.read_text())["project"]
-    yield check("packages", machine.packages, project, machine.installed())
-    yield check("machine", machine.machine)
+    checks = DoctorCLI(arguments).findings() if len(arguments) > 1 else _defaults()  # raises what `fit` raises
+    return report(itertools.chain([check("machine", machine.machine)], checks))
 
 
 def _defaults() -> Iterator[Finding]:

@@ -1,4 +1,4 @@
-"""Checks of a machine: packages, hardware, precision, threads, folders, disk space and memory."""
+"""Checks of a machine: hardware, precision, folders, disk space and memory."""
 
 from __future__ import annotations
 
@@ -7,35 +7,13 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any
-
-from packaging.requirements import Requirement
 
 from src.cli.doctor.finding import Note
 from src.errors import UserError
 from src.runtime.manifest import hardware
 from src.runtime.precision import native_precision
-
-
-def packages(project: Mapping[str, Any], installed: Mapping[str, str]) -> str:
-    """Compares the versions of Python and of the packages with pyproject.toml's table `project`."""
-    required = [Requirement(f"python{project['requires-python']}"), *map(Requirement, project["dependencies"])]
-    wrong = [
-        f"{package.name} {installed.get(package.name, '(not installed)')} is not {package.specifier}"
-        for package in required
-        if not package.specifier.contains(installed.get(package.name, "0"), prereleases=True)
-    ]
-    if wrong:
-        raise UserError(f"{'; '.join(wrong)}. Install the packages as README.md describes")
-    return f"Python and {len(required) - 1} packages have the versions that pyproject.toml requires"
-
-
-def installed() -> dict[str, str]:
-    """The versions of Python and of all packages."""
-    found = {one.name.lower().replace("_", "-"): one.version for one in metadata.distributions()}
-    return {**found, "python": platform.python_version()}
 
 
 def machine() -> str:
@@ -54,19 +32,6 @@ def precision(precision: Any, accelerator: str) -> str:
     if "bf16" in text:
         text += ", which the hardware computes natively" if "bf16" in native else ", which the hardware emulates"
     return text if "emulates" not in text else Note(f"{text}; auto becomes {native}")
-
-
-def threads(environ: Mapping[str, str], processes: int, each: int, cores: int, on_cpu: bool) -> str:
-    """Compares the cores with the threads of a node's processes, `each` as this one has."""
-    if processes > 1 and not environ.keys() & {"OMP_NUM_THREADS", "LOCAL_RANK", "SLURM_LOCALID"}:
-        each = max(1, cores // processes)  # Lightning starts the processes, and divides the cores
-    text = f"{processes} x {each} on {cores} cores"
-    advice = f"set OMP_NUM_THREADS={max(1, cores // processes)}"
-    if processes * each > cores:
-        return Note(f"{text}, which are too few; {advice}")
-    if on_cpu and 2 * processes * each < cores:  # torch leaves every second logical core idle
-        return Note(f"{text}, of which the others are idle; {advice}")
-    return text
 
 
 def writable(folder: Path, argument: str) -> str:

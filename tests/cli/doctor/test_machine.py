@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import tomllib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,26 +11,7 @@ import pytest
 from src.cli.doctor import machine
 from src.cli.doctor.finding import Note
 from src.errors import UserError
-from tests.conftest import ROOT
 from tests.data.storage.test_disk import unwritable
-
-PROJECT = {"requires-python": ">=3.11.4", "dependencies": ["lightning>=2.6.4,<2.7", "torch[x]>=2.15"]}
-
-
-def test_packages() -> None:
-    installed = {"python": "3.11.9", "lightning": "2.6.6", "torch": "2.16.0a1+cpu"}
-    assert machine.packages(PROJECT, installed) == (
-        "Python and 2 packages have the versions that pyproject.toml requires"
-    )
-    with pytest.raises(UserError) as caught:
-        machine.packages(PROJECT, {"python": "3.11.2", "lightning": "2.7.0"})
-    assert str(caught.value).startswith(
-        "python 3.11.2 is not >=3.11.4; lightning 2.7.0 is not <2.7,>=2.6.4; torch (not installed) is not >=2.15."
-    )
-
-
-def test_the_installed_packages_have_the_required_versions() -> None:
-    assert machine.packages(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"], machine.installed())
 
 
 def test_a_driver_without_a_gpu_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,22 +35,6 @@ def test_precision(precision: object, native: str, text: str, monkeypatch: pytes
     monkeypatch.setattr(machine, "native_precision", lambda accelerator: native)
     assert machine.precision(precision, "cpu") == text
     assert isinstance(machine.precision(precision, "cpu"), Note) == ("emulates" in text)
-
-
-@pytest.mark.parametrize(
-    ("environ", "processes", "each", "on_cpu", "text"),
-    [
-        ({}, 1, 4, True, "1 x 4 on 8 cores"),
-        ({}, 4, 8, True, "4 x 2 on 8 cores"),  # Lightning divides the cores
-        ({"LOCAL_RANK": "0"}, 4, 8, False, "4 x 8 on 8 cores, which are too few; set OMP_NUM_THREADS=2"),
-        ({}, 1, 1, True, "1 x 1 on 8 cores, of which the others are idle; set OMP_NUM_THREADS=8"),
-        ({}, 1, 1, False, "1 x 1 on 8 cores"),
-    ],
-)
-def test_threads(environ: dict[str, str], processes: int, each: int, on_cpu: bool, text: str) -> None:
-    found = machine.threads(environ, processes, each, 8, on_cpu)
-    assert found == text
-    assert isinstance(found, Note) == ("OMP_NUM_THREADS" in text)
 
 
 def test_a_folder_that_can_be_created(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
