@@ -2,7 +2,7 @@
 PYTHON ?= python3
 DATA_DIR ?= data
 BIN := .venv/bin
-.PHONY: fit test check kill bench lint tensorboard lock clean
+.PHONY: fit test check kill parts bench lint tensorboard lock clean
 
 fit: .venv/installed
 	$(BIN)/python -m src fit --config configs/quickstart.yaml $(ARGS)
@@ -17,6 +17,11 @@ check: lint
 # The long form of test_kill.py: kills one process 50 times and two processes 20 times, in float32 and in bf16.
 kill: .venv/installed
 	KILLS=50 $(BIN)/python -m pytest tests/runtime/test_kill.py -s $(ARGS)
+
+# Tries every part of docs/parts.md: optimizers, schedules, networks and callbacks of other packages.
+parts: .venv/installed
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.txt --requirement pyproject.toml --extra parts
+	$(BIN)/python -m pytest -n 2 -m parts tests/test_parts.py $(ARGS)
 
 # The short form of the benchmarks. KERAS_PYTHON is a Python that has Keras, DATA_DIR the folder of CIFAR-10.
 bench: .venv/installed

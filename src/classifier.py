@@ -90,7 +90,12 @@ class Classifier(LightningModule):
         return self.net(images_BCHW.to(self.dtype))  # pyright: ignore[reportArgumentType]
 
     def configure_optimizers(self) -> Any:
-        optimizer = self.optimizer(self.parameters())
+        try:
+            optimizer = self.optimizer(self.parameters())
+        except ValueError as error:
+            if "Muon only supports 2D" in str(error):
+                raise UserError("torch.optim.Muon takes matrices alone; use src.optim.Muon for a network") from error
+            raise
         if isinstance(optimizer, torch.optim.LBFGS) and not all(own.is_contiguous() for own in self.parameters()):
             raise UserError(
                 "LBFGS views gradients as vectors, which those in channels-last memory format cannot be; "

@@ -330,3 +330,8 @@ def test_a_schedule_of_other_schedules_needs_a_function() -> None:
         classifier(lr_scheduler=ChainedScheduler).configure_optimizers()
     chained = lambda optimizer: ChainedScheduler([ConstantLR(optimizer)])  # noqa: E731
     assert "lr_scheduler" in classifier(lr_scheduler=chained).configure_optimizers()
+
+
+def test_torchs_muon_is_refused_with_what_to_use() -> None:
+    with pytest.raises(UserError, match=r"use src\.optim\.Muon"):
+        classifier(optimizer=torch.optim.Muon).configure_optimizers()

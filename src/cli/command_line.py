@@ -191,7 +191,7 @@ class CLI(ExplicitConfiguration, LightningCLI):
         given = config.trainer.default_root_dir
         self.directory = Path(given) if given else self.source
         config.trainer.default_root_dir = None
-        dumped = config_file.serializable(yaml.safe_load(self._parser(self.subcommand).dump(config, skip_unset=False)))
+        dumped = yaml.safe_load(self._parser(self.subcommand).dump(config, skip_unset=False))
         self.experiment = {file_format.ENTRY: file_format.FORMAT_VERSION, **{key: dumped[key] for key in EXPERIMENT}}
 
     def _check_directory(self, resume: str | None) -> None:

@@ -103,15 +103,3 @@ def expand_home(value: Any) -> Any:
     if isinstance(value, Namespace):
         return Namespace({key: expand_home(item) for key, item in vars(value).items()})
     return value
-
-
-def serializable(value: Any) -> Any:
-    """A dumped configuration without the defaults that YAML cannot hold, such as a `functools.partial`, in whose place
-    jsonargparse dumps a text: what is built from the file has the same default."""
-    if isinstance(value, dict):
-        return {key: serializable(item) for key, item in value.items() if not _is_replaced(item)}
-    return [serializable(item) for item in value] if isinstance(value, list) else value
-
-
-def _is_replaced(value: Any) -> bool:
-    return isinstance(value, str) and value.startswith("Unable to serialize instance ")

@@ -43,13 +43,17 @@ class Parser(LightningArgumentParser):
 
     def _add_component(self, component: Any, added: list[str]) -> list[str]:
         """Leaves a default that is a class or a function to the constructor: jsonargparse makes a partial of a class,
-        and cannot save a partial."""
+        and cannot save a partial. Likewise the defaults of what a function takes as `**kwargs`, for which
+        `torchvision.models.resnext50_32x4d` has others."""
         if not self.exit_on_error:  # the parser of a class
             self._component = component
+            named = inspect.signature(component).parameters if inspect.isfunction(component) else added
             for action in self._actions:
                 default = action.default
                 if action.dest in added and (
-                    callable(default) or (isinstance(default, dict) and "class_path" in default)
+                    action.dest not in named
+                    or callable(default)
+                    or (isinstance(default, dict) and "class_path" in default)
                 ):
                     action.default = argparse.SUPPRESS
         return added

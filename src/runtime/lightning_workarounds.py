@@ -129,5 +129,3 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", "The number of training batches")
     # A recipe without validation has no validation batches.
     warnings.filterwarnings("ignore", "Total length of `list` across ranks is zero")
-    # A default that YAML cannot hold is left out of config.yaml.
-    warnings.filterwarnings("ignore", "[\\s\\S]*Unable to serialize instance")

@@ -93,3 +93,21 @@ def test_a_default_that_cannot_be_saved_is_left_out(cli: Callable[..., None], ti
     saved = yaml.safe_load(Path("run/config.yaml").read_text())["model"]["net"]["init_args"]
     assert "norm" not in saved and saved["image_size"] == 12
     cli("fit", "--resume=run", "--trainer.max_epochs=2", "--test_after_fit=false")
+
+
+def for_tiny_images(**kwargs: Any) -> SimpleCNN:
+    """Refuses another size than its own, as functions of torchvision do with their arguments."""
+    if kwargs.setdefault("image_size", 12) != 12:
+        raise ValueError("image_size must be 12")
+    return SimpleCNN(**kwargs)
+
+
+@pytest.mark.slow
+def test_the_defaults_of_what_a_function_takes_as_kwargs_are_left_to_it(
+    cli: Callable[..., None], tiny: list[str]
+) -> None:
+    others = [argument for argument in tiny if not argument.startswith("--model.net")]
+    net = [f"--model.net={__name__}.for_tiny_images", "--model.net.num_classes=10"]
+    cli("fit", *others, *net, "--trainer.default_root_dir=run", "--test_after_fit=false")
+    saved = yaml.safe_load(Path("run/config.yaml").read_text())["model"]["net"]["init_args"]
+    assert saved == {"num_classes": 10}
