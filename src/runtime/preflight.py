@@ -23,17 +23,18 @@ from src.runtime.run_checkpoints import RunCheckpoints
 
 
 class PreflightCheck(Callback):
-    """Checks before training that the network takes the images of the dataset and returns one logit per class, also in
-    training mode, that monitored metrics exist, and that the schedule does not end before the training."""
+    """Checks before the first step that the network takes the images and returns one logit per class; and before
+    training that it does so in training mode, that monitored metrics exist, and that the schedule is long enough."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
         net = getattr(pl_module, "net", None)
-        if stage != "fit" or not isinstance(data, ImageDataModule) or not isinstance(net, nn.Module):
+        if not isinstance(data, ImageDataModule) or not isinstance(net, nn.Module):
             return
-        example_BCHW = data.example_images(2).to(pl_module.device).to(pl_module.dtype)
-        check_network(net, example_BCHW, data.num_classes, smallest_batch(trainer, data, trainer.world_size))
-        if trainer.is_global_zero:
+        example_BCHW = data.example_images(2, "train" if stage in ("fit", "validate") else "test")
+        smallest = smallest_batch(trainer, data, trainer.world_size) if stage == "fit" else 2
+        check_network(net, example_BCHW.to(pl_module.device).to(pl_module.dtype), data.num_classes, smallest)
+        if trainer.is_global_zero and stage == "fit":
             sizes = f"{len(data.train_indices)} training and {len(data.val_indices)} validation images"
             print(f"{sizes} of shape {tuple(example_BCHW.shape[1:])}, {data.num_classes} classes", flush=True)
 

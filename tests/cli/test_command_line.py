@@ -428,3 +428,14 @@ def test_networks_of_other_dtypes(precision: str, cli: Run, tiny: list[str]) -> 
     assert (
         weights("logs/a/b")["net.0.weight"].dtype == {"64-true": torch.float64, "bf16-true": torch.bfloat16}[precision]
     )
+
+
+@pytest.mark.parametrize("command", ["validate", "test", "predict"])
+def test_an_evaluation_checks_the_size_of_the_images(
+    command: str, cli: Run, tiny: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli("fit", *tiny, "--trainer.default_root_dir=logs/a/b", "--test_after_fit=false")
+    with pytest.raises(SystemExit) as stop:
+        cli(command, "--run=a", "--data.image_size=16")
+    assert stop.value.code == 2
+    assert "does not take images of shape (2, 3, 16, 16)" in capsys.readouterr().err
