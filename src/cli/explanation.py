@@ -102,7 +102,8 @@ def suggest_option(message: str, options: list[str], list_all: bool) -> str | No
         options = [f"{near[0]}{'.' * bool(rest)}{rest}"]
     name = f"{group}.{name}" if group else name
     suggestion = _suggestion(name, [o for o in options if not name.startswith(f"{o}.")], list_all=list_all)
-    keys = dict.fromkeys(option.partition(".")[0] for option in options)
+    once = ("config", "print_", "format_")  # not keys of a recipe
+    keys = dict.fromkeys(option.partition(".")[0] for option in options if not option.startswith(once))
     return message + (suggestion or (f"; choose from {', '.join(keys)}" if subcommand else ""))
 
 

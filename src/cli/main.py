@@ -7,6 +7,7 @@ import os
 import sys
 import threading
 
+import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
@@ -44,6 +45,8 @@ def main(args: list[str] | None = None) -> None:
         _stop(error)
     except RankLost as error:
         _stop(error, code=1)
+    except torch.OutOfMemoryError as error:
+        _stop(UserError(f"{str(error).partition('. ')[0]}; lower data.batch_size, or use more devices"))
     except OSError as error:
         if error.errno not in _ERRNOS or faults.is_fault(error):
             raise

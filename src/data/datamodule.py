@@ -142,7 +142,7 @@ class ImageDataModule(LightningDataModule, ABC):
             self._sets[subset] = ImageSet(images_NHWC, labels_N.long())
         return self._sets[subset]
 
-    def example_images(self, batch_size: int, subset: str = "train") -> Tensor:
+    def example_images(self, batch_size: int, subset: Subset = "train") -> Tensor:
         """Black images (B, C, H, W) of a subset's size, to run a network once."""
         height, width, channels = self.image_set(subset).images_NHWC.shape[1:]
         return torch.zeros(batch_size, channels, height, width)

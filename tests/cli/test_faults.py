@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from lightning import Callback, LightningModule, Trainer
 
 from src.cli import faults
@@ -151,27 +152,59 @@ def test_what_is_raised_about_arguments_is_one_paragraph(
     assert words in fails("fit", *tiny, *arguments)
 
 
-def test_a_line_of_this_project_that_fails_is_a_fault_and_a_raise_is_not(tmp_path: Path) -> None:
-    def error_of(name: str, source: str) -> ValueError:
-        path = tmp_path / name
-        path.write_text(source)
-        with pytest.raises(ValueError, match="x") as caught:
-            exec(compile(source, str(path), "exec"), {"__name__": "src.errors"})
-        caught.value.__traceback__ = caught.tb.tb_next
-        return caught.value
+def error_of(source: str, path: Path, module: str) -> ValueError:
+    """The error of a source text, as a file of a module would raise it."""
+    path.write_text(source)
+    with pytest.raises(ValueError, match="x") as caught:
+        exec(compile(source, str(path), "exec"), {"__name__": module})
+    caught.value.__traceback__ = caught.tb.tb_next
+    return caught.value
 
-    assert faults.is_fault(error_of("fails.py", "int('x')"))
-    assert not faults.is_fault(error_of("raises.py", "if True:\n    raise ValueError('x')"))
+
+@pytest.mark.parametrize(
+    ("source", "module", "fault"),
+    [
+        ("int('x')", "src.models.cnn", True),
+        ("if True:\n    raise ValueError('x')", "src.models.cnn", False),
+        ("if True:\n    raise ValueError('x')", "src.models.my_net", True),
+        ("raise ValueError('x')", "my_net", True),
+    ],
+)
+def test_a_raise_of_this_project_is_no_fault(source: str, module: str, fault: bool, tmp_path: Path) -> None:
+    assert faults.is_fault(error_of(source, tmp_path / f"{tmp_path.name}.py", module)) == fault
+
+
+class Writer(threading.Thread):
+    """Named as a thread of TensorBoard's is."""
+
+    __module__ = "tensorboard.summary.writer"
+
+    def run(self) -> None:
+        raise OSError("No space left on device")
 
 
 def test_only_tensorboards_writer_thread_fails_silently(cli: Run, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli("fit")  # sets the hook
     capsys.readouterr()
-    thread = threading.Thread(target=open, args=("no_such_file",))
-    thread.start()
-    thread.join()
-    assert "FileNotFoundError" in capsys.readouterr().err
+    for thread, shown in ((Writer(), False), (threading.Thread(target=open, args=("no_such_file",)), True)):
+        thread.start()
+        thread.join()
+        assert ("Error" in capsys.readouterr().err) == shown
+
+
+def test_memory_that_runs_out_is_one_paragraph(fails: Fails, tiny: list[str]) -> None:
+    text = fails("fit", *tiny, "--trainer.callbacks+=tests.cli.test_faults.RunOutOfMemory")
+    assert text == "CUDA out of memory; lower data.batch_size, or use more devices.\n"
+
+
+class RunOutOfMemory(Callback):
+    """Fails as an allocation on a GPU does."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        raise torch.OutOfMemoryError(
+            "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 1 GiB"
+        )
 
 
 class FailOnSecondRank(Callback):

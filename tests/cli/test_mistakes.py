@@ -153,7 +153,7 @@ FILES = {
     "trainer:\n\tmax_epochs: 1": "recipe.yaml, line 2",
     "data: Shapes\ndata: CIFAR10": "the key data is given twice",
     "lr: 0.1": "did you mean model.optimizer.lr?",
-    "nets: 0.1": "choose from",
+    "nets: 0.1": "choose from seed_everything, trainer, model, data",
     "max_epochs: 3": "did you mean trainer.max_epochs?",
     "trainer: {max_epoch: 3}": "did you mean trainer.max_epochs?",
     "trainer: {max_epochs: three}": "trainer.max_epochs: expected int or null, not three",
