@@ -1,7 +1,5 @@
 """CIFAR-10 (Krizhevsky 2009): 60,000 color images of 32 x 32 pixels in 10 classes."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 import pickle

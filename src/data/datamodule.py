@@ -3,8 +3,6 @@
 Shapes: N samples, B of them in a batch, C channels, H rows, W columns, K classes.
 """
 
-from __future__ import annotations
-
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence

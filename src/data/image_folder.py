@@ -1,7 +1,5 @@
 """Your own images, in one folder per class."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path

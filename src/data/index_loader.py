@@ -3,8 +3,6 @@
 Shapes: N samples, B of them in a batch on this rank.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, dataclass

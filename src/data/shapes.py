@@ -7,8 +7,6 @@ Shapes: N images, B of them rendered at once, H = W rows and columns, C = 3 chan
 one row per image. Lengths are in units of half the image's side, and an angle of 1 is a full turn.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable
 from typing import Any

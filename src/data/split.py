@@ -3,8 +3,6 @@
 Shapes: N samples.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Literal, get_args
 

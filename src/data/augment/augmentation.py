@@ -3,8 +3,6 @@
 Shapes: B images, C channels, H rows, W columns, K random numbers per image.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any, Literal, get_args

@@ -3,8 +3,6 @@
 Shapes: B images, C channels, H rows, W columns, K random numbers per image.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -3,8 +3,6 @@
 Shapes: S rows and columns, C = 3 channels.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Literal
 

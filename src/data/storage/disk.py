@@ -1,7 +1,5 @@
 """Writing to a file system that several processes share."""
 
-from __future__ import annotations
-
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,7 +1,5 @@
 """Downloads and unpacks a published archive, each time completely or not at all."""
 
-from __future__ import annotations
-
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path

@@ -9,8 +9,6 @@ reason for each file that cannot be decoded (`bad`), so that the next start need
 Shapes: N files, S rows and columns, C = 3 channels.
 """
 
-from __future__ import annotations
-
 import csv
 import shutil
 from collections.abc import Iterator

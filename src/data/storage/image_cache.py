@@ -9,8 +9,6 @@ meta.json    H, W, C, the checksum, and what identifies the source of the images
 Shapes: N images, H rows, W columns, C channels.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

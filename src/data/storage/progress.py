@@ -1,7 +1,5 @@
 """Progress on stderr, apart from what a command prints as its result."""
 
-from __future__ import annotations
-
 import sys
 
 from tqdm import tqdm
