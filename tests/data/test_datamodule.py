@@ -421,8 +421,9 @@ def test_example_in_the_docstring(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     (tmp_path / "data").mkdir()
     images_NHWC, labels_N = np.zeros((10, 4, 4, 3), np.uint8), np.arange(10) % 2
     np.savez("data/flowers_train.npz", images=images_NHWC, labels=labels_N)
-    assert ImageDataModule.__doc__
-    code = textwrap.dedent(ImageDataModule.__doc__.split("::\n")[1].split("\n    It may")[0])
+    text = inspect.getdoc(ImageDataModule)
+    assert text
+    code = textwrap.dedent(text.split("::\n")[1].split("\nIt may")[0])
     namespace = {"ImageDataModule": ImageDataModule, "ImageSet": ImageSet, "np": np, "torch": torch}
     exec(code, namespace)
     data = cast(Any, namespace["Flowers"])(batch_size=4)
