@@ -4,6 +4,7 @@ tests/runtime/test_lightning_workarounds.py shows each fault, and fails when the
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from typing import Any
 
@@ -125,6 +126,9 @@ def quieten() -> None:
             handler.addFilter(lambda record: not record.getMessage().startswith(repeated))
     # Lightning calls a torch function that is deprecated.
     warnings.filterwarnings("ignore", "`isinstance\\(treespec, LeafSpec\\)`")
+    # SLURM is installed, but this process is not in a job, as on a login node.
+    if "SLURM_JOB_ID" not in os.environ:
+        warnings.filterwarnings("ignore", "The `srun` command is available")
     # Epochs with fewer steps than log_every_n_steps are common with small datasets.
     warnings.filterwarnings("ignore", "The number of training batches")
     # A recipe without validation has no validation batches.
