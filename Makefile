@@ -2,7 +2,7 @@
 PYTHON ?= python3
 DATA_DIR ?= data
 BIN := .venv/bin
-.PHONY: fit test check kill parts bench lint tensorboard lock clean
+.PHONY: fit test check kill parts bench lint tensorboard lock clean test-oldest
 
 fit: .venv/installed
 	$(BIN)/python -m src fit --config configs/quickstart.yaml $(ARGS)
@@ -13,6 +13,13 @@ test: lint
 # The tests to run after every edit: all but the slow ones.
 check: lint
 	$(BIN)/python -m pytest -n 2 -m "not slow" $(ARGS)
+
+# The fast tests with the oldest versions that pyproject.toml allows, whose own warnings are not errors.
+test-oldest: .venv/installed
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv/oldest
+	$(BIN)/uv pip install --quiet --python .venv/oldest/bin/python --resolution lowest-direct \
+		--requirement pyproject.toml --extra dev
+	.venv/oldest/bin/python -m pytest -n 2 -m "not slow" -W default $(ARGS)
 
 # The long form of test_kill.py: kills one process 50 times and two processes 20 times, in float32 and in bf16.
 kill: .venv/installed

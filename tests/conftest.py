@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,9 @@ import torch
 from src.cli.main import main
 
 ROOT = Path(__file__).parent.parent
+
+# caplog reads the root logger. Whether Lightning's logger passes its records on depends on what is imported first.
+logging.getLogger("lightning.pytorch").propagate = True
 
 # `make test` runs two pytest processes; with one thread each they do not compete for two cores.
 torch.set_num_threads(1)
