@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import itertools
 import os
 import shutil
@@ -124,8 +125,12 @@ def held(directory: Path) -> Iterator[None]:
             f"{directory} is being written by {holder}; wait until that has ended, or set another "
             "trainer.default_root_dir"
         ) from error
-    except PermissionError as error:
-        raise UserError(f"{directory} is not writable; set another trainer.default_root_dir") from error
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise UserError(f"{directory} is not writable; set another trainer.default_root_dir") from error
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
+            raise
+        print(f"the file system of {directory} has no locks: start no other process that writes there", flush=True)
     try:
         path.write_text(f"process {os.getpid()} on {socket.gethostname()}")
         yield

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -126,6 +128,23 @@ def test_a_directory_that_another_process_holds_is_refused_until_that_is_killed(
     assert process.stdin
     process.stdin.close()
     process.stdout.close()
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_a_directory_that_is_not_writable_is_refused(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("filelock.FileLock.acquire", mock.Mock(side_effect=OSError(number, "no")))
+    with pytest.raises(UserError, match="is not writable"), run_directory.held(tmp_path):
+        pass
+
+
+def test_a_file_system_without_locks_is_reported_and_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("filelock.FileLock.acquire", mock.Mock(side_effect=OSError(errno.ENOLCK, "no")))
+    with run_directory.held(tmp_path):
+        assert "has no locks" in capsys.readouterr().out
 
 
 def test_a_process_that_lightning_started_uses_the_directory_of_its_parent(tmp_path: Path) -> None:
