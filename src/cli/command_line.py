@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from lightning.pytorch.utilities import rank_zero_info
 
 from src.classifier import Classifier
 from src.cli import config_file
+from src.cli.argument_checks import check_duration, check_effect, run_named_in
 from src.cli.faults import is_fault
 from src.cli.help import EPILOG, ShortHelp, TrainerHelp
 from src.cli.parser import Parser
@@ -152,7 +152,8 @@ class CLI(ExplicitConfiguration, LightningCLI):
             config.trainer.precision = native_precision(config.trainer.accelerator)
         if self.subcommand == "fit":
             check_duration(config.trainer)
-        self._check_effect(config)
+        initial = any(argument.startswith("--model.init_from") for argument in self._arguments)
+        check_effect(config, self.source, new=self.subcommand == "fit", initial=initial)
         # A resumed run does not need the run that its initial weights came from.
         if config.model.init_from and self.subcommand == "fit" and not config.resume and not config.ckpt_path:
             config.model.init_from = str(run_directory.find_weights(config.model.init_from))
@@ -169,22 +170,6 @@ class CLI(ExplicitConfiguration, LightningCLI):
                 config[key] = str(self.source)
         if self.subcommand == "fit":
             self._check_directory(config.resume)
-
-    def _check_effect(self, config: Namespace) -> None:
-        """Raises UserError for an argument that would have no effect."""
-        resume, root = self.subcommand == "fit" and config.resume, config.trainer.default_root_dir
-        if resume and root and Path(root).resolve() != Path(str(self.source)).resolve():
-            raise UserError(
-                f"--resume continues in {self.source}, so trainer.default_root_dir {root} has no effect; leave it out, "
-                f"or start a new run with model.init_from {self.source}@last"
-            )
-        if resume and config.ckpt_path:
-            raise UserError(
-                f"--resume takes the last checkpoint of {self.source}, so --ckpt_path has no effect; leave one out"
-            )
-        initial = any(argument.startswith("--model.init_from") for argument in self._arguments)
-        if initial and (self.subcommand != "fit" or resume or config.ckpt_path):
-            raise UserError("model.init_from is for a new run, and has no effect on given weights; leave it out")
 
     def _settle(self, config: Namespace) -> None:
         """Chooses the directory that is written, if it is not a new one, and keeps the configuration without it."""
@@ -220,31 +205,3 @@ class CLI(ExplicitConfiguration, LightningCLI):
         """Builds the trainer with the run directory."""
         directory = self.directory or run_directory.new(self.recipe)
         return super().instantiate_trainer(default_root_dir=str(directory), **kwargs)  # pyright: ignore
-
-
-def run_named_in(arguments: list[str]) -> Path | None:
-    """The run whose configuration is needed before the rest can be parsed."""
-    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    names = {"fit": ["--resume"], "doctor": ["--resume", "--run"]}.get(arguments[0] if arguments else "", ["--run"])
-    early.add_argument(*names, dest="run", type=os.path.expanduser)
-    try:
-        reference = early.parse_known_args(arguments)[0].run
-    except argparse.ArgumentError as error:
-        raise UserError(str(error)) from error
-    # `recipe` means its latest run, which may change before the processes of other ranks start.
-    inherited = run_directory.inherited()
-    if reference and inherited and (inherited / run_directory.CONFIG).is_file():
-        return inherited
-    return run_directory.find(reference) if reference else None
-
-
-def check_duration(trainer: Namespace) -> None:
-    """Raises UserError if training would have no steps or no end."""
-    for name in ("max_epochs", "max_steps", "limit_train_batches", "accumulate_grad_batches"):
-        if trainer[name] == 0:
-            raise UserError(f"trainer.{name} is 0, so there is nothing to train; set at least 1")
-    if trainer.check_val_every_n_epoch == 0:
-        raise UserError("trainer.check_val_every_n_epoch is 0; for no validation, set trainer.limit_val_batches 0")
-    # Lightning's default is 1,000 epochs.
-    if trainer.max_epochs is None and trainer.max_steps == -1 and not trainer.max_time:
-        raise UserError("trainer.max_epochs is not set; set it, or trainer.max_steps, or trainer.max_time")

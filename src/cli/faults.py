@@ -39,7 +39,9 @@ def is_fault(error: BaseException, training: bool = False) -> bool:
     frame, line = own[-1]
     if frame is frames[-1][0]:
         return not linecache.getline(frame.f_code.co_filename, line).lstrip().startswith("raise ")
-    called = frame.f_globals["__name__"].startswith(_MACHINERY) or frame.f_code.co_name == "configure_optimizers"
+    called = (
+        str(frame.f_globals.get("__name__")).startswith(_MACHINERY) or frame.f_code.co_name == "configure_optimizers"
+    )
     return training and not called
 
 

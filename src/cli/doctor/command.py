@@ -13,7 +13,8 @@ from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.cli import LightningArgumentParser
 
-from src.cli.command_line import CLI, check_duration
+from src.cli.argument_checks import check_duration
+from src.cli.command_line import CLI
 from src.cli.doctor import machine, scheduler, training
 from src.cli.doctor.finding import Finding, Note, check, report
 from src.runtime import file_format, run_directory

@@ -1,0 +1,61 @@
+"""Checks of arguments that are valid one by one."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from jsonargparse import Namespace
+
+from src.errors import UserError
+from src.runtime import run_directory
+
+
+def run_named_in(arguments: list[str]) -> Path | None:
+    """The run whose configuration is needed before the rest can be parsed."""
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    names = {"fit": ["--resume"], "doctor": ["--resume", "--run"]}.get(arguments[0] if arguments else "", ["--run"])
+    early.add_argument(*names, dest="run", type=os.path.expanduser)
+    try:
+        reference = early.parse_known_args(arguments)[0].run
+    except argparse.ArgumentError as error:
+        raise UserError(str(error)) from error
+    # `recipe` means its latest run, which may change before the processes of other ranks start.
+    inherited = run_directory.inherited()
+    if reference and inherited and (inherited / run_directory.CONFIG).is_file():
+        return inherited
+    return run_directory.find(reference) if reference else None
+
+
+def check_effect(config: Namespace, source: Path | None, new: bool, initial: bool) -> None:
+    """Raises UserError for an argument that would have no effect.
+
+    Args:
+        config: of a subcommand.
+        source: the run that is resumed or evaluated.
+        new: whether the subcommand is `fit`.
+        initial: whether model.init_from was given on the command line.
+    """
+    resume, root = new and config.resume, config.trainer.default_root_dir
+    if resume and root and Path(root).resolve() != Path(str(source)).resolve():
+        raise UserError(
+            f"--resume continues in {source}, so trainer.default_root_dir {root} has no effect; leave it out, or start "
+            f"a new run with model.init_from {source}@last"
+        )
+    if resume and config.ckpt_path:
+        raise UserError(f"--resume takes the last checkpoint of {source}, so --ckpt_path has no effect; leave one out")
+    if initial and (not new or resume or config.ckpt_path):
+        raise UserError("model.init_from is for a new run, and has no effect on given weights; leave it out")
+
+
+def check_duration(trainer: Namespace) -> None:
+    """Raises UserError if training would have no steps or no end."""
+    for name in ("max_epochs", "max_steps", "limit_train_batches", "accumulate_grad_batches"):
+        if trainer[name] == 0:
+            raise UserError(f"trainer.{name} is 0, so there is nothing to train; set at least 1")
+    if trainer.check_val_every_n_epoch == 0:
+        raise UserError("trainer.check_val_every_n_epoch is 0; for no validation, set trainer.limit_val_batches 0")
+    # Lightning's default is 1,000 epochs.
+    if trainer.max_epochs is None and trainer.max_steps == -1 and not trainer.max_time:
+        raise UserError("trainer.max_epochs is not set; set it, or trainer.max_steps, or trainer.max_time")
