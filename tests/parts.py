@@ -175,6 +175,10 @@ timm.create_model model_name=ghostnet_050 dict_kwargs.num_classes=10
 timm.create_model model_name=lcnet_050 dict_kwargs.num_classes=10
 timm.create_model model_name=mobilenetv3_small_050 dict_kwargs.num_classes=10
 timm.create_model model_name=mobilevit_xxs dict_kwargs.num_classes=10
+timm.create_model model_name=mnasnet_small dict_kwargs.num_classes=10
+timm.create_model model_name=mobileone_s0 dict_kwargs.num_classes=10
+timm.create_model model_name=edgenext_xx_small dict_kwargs.num_classes=10
+timm.create_model model_name=test_byobnet dict_kwargs.num_classes=10
 timm.create_model model_name=nf_resnet26 dict_kwargs.num_classes=10
 timm.create_model model_name=regnetx_002 dict_kwargs.num_classes=10
 timm.create_model model_name=repvgg_a0 dict_kwargs.num_classes=10
