@@ -12,6 +12,7 @@ from contextlib import contextmanager, nullcontext
 
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from lightning.pytorch.utilities.types import LRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
@@ -160,13 +161,16 @@ def _logs(class_: type) -> bool:
 
 
 def check_schedules(trainer: Trainer, schedules: Sequence[LRSchedulerConfig], batches: float) -> None:
-    """Raises UserError if a schedule fails at one of its steps: a copy takes them all.
+    """Raises UserError if a schedule fails at one of its steps: a copy takes them all, if their number is known.
 
     Args:
         trainer: for how long it trains.
         schedules: the learning-rate schedules.
         batches: in an epoch.
     """
+    callbacks: list[Callback] = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
+    if any(isinstance(own, GradientAccumulationScheduler) and len(own.scheduling) > 1 for own in callbacks):
+        return
     steps_per_epoch = math.ceil(batches / trainer.accumulate_grad_batches) if math.isfinite(batches) else math.inf
     epochs = math.inf if trainer.max_epochs in (None, -1) else trainer.max_epochs
     steps = min(steps_per_epoch * epochs, math.inf if trainer.max_steps == -1 else trainer.max_steps)

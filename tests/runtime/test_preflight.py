@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
+from lightning.pytorch.callbacks import EarlyStopping, GradientAccumulationScheduler, ModelCheckpoint
 from lightning.pytorch.cli import ReduceLROnPlateau
 from torch import nn
 from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR, SequentialLR
@@ -173,6 +173,12 @@ def test_a_schedule_must_last_as_long_as_the_training(
             fit(tmp_path, model(), max_epochs=2, **kwargs)
     else:
         fit(tmp_path, model(), **{"max_epochs": 2, **kwargs})
+
+
+def test_a_schedule_is_not_tried_where_accumulation_changes(tmp_path: Path) -> None:
+    model = classifier(optimizer=SGD, lr_scheduler=partial(OneCycleLR, max_lr=0.1, total_steps=6))
+    accumulation = GradientAccumulationScheduler({0: 1, 1: 2})  # 4 steps, then 2
+    assert fit(tmp_path, model, max_epochs=2, callbacks=[accumulation]).global_step == 6
 
 
 def test_a_schedule_within_another_must_last_too(tmp_path: Path) -> None:
