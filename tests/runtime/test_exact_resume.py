@@ -40,7 +40,7 @@ def plateau(optimizer: Optimizer) -> LRScheduler:
 KINDS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "default": ({}, {}, {}),
     "averaged weights": ({}, {}, {"callbacks": [EMA(0.9)]}),
-    "accumulated gradients": ({}, {}, {"accumulate_grad_batches": 2}),
+    "accumulated gradients": ({}, {}, {"accumulate_grad_batches": 3}),  # of four: the last step has one batch
     "no validation": ({}, {"val_fraction": 0.0}, {}),
     "schedule by epoch": ({"lr_scheduler": lambda o: ExponentialLR(o, 0.5), "lr_interval": "epoch"}, {}, {}),
     "plateau": ({"lr_scheduler": plateau}, {}, {}),
