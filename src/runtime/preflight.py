@@ -32,9 +32,11 @@ class PreflightCheck(Callback):
         net = getattr(pl_module, "net", None)
         if not isinstance(data, ImageDataModule) or not isinstance(net, nn.Module):
             return
-        example_BCHW = data.example_images(2, "train" if stage in ("fit", "validate") else "test")
+        example_BCHW = data.example_images(2, "train" if stage in ("fit", "validate") else "test").to(pl_module.dtype)
+        # Lightning has set pl_module.device, but moves the weights there only after this hook.
+        example_BCHW = example_BCHW.to(next(net.parameters(), example_BCHW).device)
         smallest = smallest_batch(trainer, data, trainer.world_size) if stage == "fit" else 2
-        check_network(net, example_BCHW.to(pl_module.device).to(pl_module.dtype), data.num_classes, smallest)
+        check_network(net, example_BCHW, data.num_classes, smallest)
         if trainer.is_global_zero and stage == "fit":
             sizes = f"{len(data.train_indices)} training and {len(data.val_indices)} validation images"
             print(f"{sizes} of shape {tuple(example_BCHW.shape[1:])}, {data.num_classes} classes", flush=True)
