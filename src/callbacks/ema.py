@@ -33,19 +33,9 @@ class EMA(WeightAveraging):
         """
         if not 0 <= decay < 1:
             raise ValueError(f"decay {decay} is outside [0, 1); 0.999 averages over about the last 1,000 steps")
-        super().__init__(multi_avg_fn=self._update)
+        super().__init__()
         self.decay = decay
         self.warmup = warmup
-
-    @torch.no_grad()
-    def _update(self, averages: list[Tensor], values: list[Tensor], num_averaged: Tensor) -> None:
-        if not averages[0].is_floating_point():  # counts, such as batch norm's num_batches_tracked
-            for average, value in zip(averages, values, strict=True):
-                average.copy_(value)
-            return
-        steps = int(num_averaged) - 1
-        decay = min(self.decay, (1 + steps) / (10 + steps)) if self.warmup else self.decay
-        get_ema_multi_avg_fn(decay)(averages, values, num_averaged)
 
     # Lightning creates the average in `setup`, before the network is moved to its device, and would average on the CPU.
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -61,10 +51,32 @@ class EMA(WeightAveraging):
             super().on_load_checkpoint(trainer, pl_module, self._resumed_from)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not self._resumed_from:  # the first update copies: make it now, of the initial weights
-            self.load_state_dict({"latest_update_step": trainer.global_step - 1})
-            super().on_train_batch_end(trainer, pl_module, None, None, 0)
+        # `state_dict`, from which a checkpoint takes the average, returns the tensors themselves.
+        saved: dict[str, Any] = {"state_dict": {}}
+        super().on_save_checkpoint(trainer, pl_module, saved)
+        averages, self._num_averaged = saved["state_dict"], saved["averaging_state"]["n_averaged"]
+        named = (*pl_module.named_parameters(), *pl_module.named_buffers())
+        pairs = [(averages[name], value.detach()) for name, value in named if name in averages]
+        self._averaged = [pair for pair in pairs if pair[0].is_floating_point()]
+        self._copied = [pair for pair in pairs if not pair[0].is_floating_point()]  # as batch norm's counts
+        if not self._resumed_from:
+            _copy(pairs)
+            self._num_averaged.fill_(1)
         self._resumed_from = {}
+        self._steps, self._global_step = int(self._num_averaged) - 1, trainer.global_step
+
+    # Lightning's reads the number of updates from the device in each step, which waits for the step to end.
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        if trainer.global_step == self._global_step:  # the gradients of several batches are accumulated
+            return
+        decay = min(self.decay, (1 + self._steps) / (10 + self._steps)) if self.warmup else self.decay
+        averages, values = zip(*self._averaged, strict=True)
+        get_ema_multi_avg_fn(decay)(averages, values, self._num_averaged)
+        _copy(self._copied)
+        self._num_averaged += 1
+        self._steps, self._global_step = self._steps + 1, trainer.global_step
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Keeps the trained weights in the network."""
@@ -80,3 +92,9 @@ class EMA(WeightAveraging):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == "fit":
             super().on_validation_epoch_end(trainer, pl_module)
+
+
+@torch.no_grad()
+def _copy(pairs: list[tuple[Tensor, Tensor]]) -> None:
+    for average, value in pairs:
+        average.copy_(value)
