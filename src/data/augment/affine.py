@@ -29,8 +29,8 @@ def affine(images_BCHW: Tensor, matrix_B33: Tensor, fill: Fill = "nearest", valu
     rows_H1 = torch.arange(height, device=images_BCHW.device)[:, None] - (height - 1) / 2
     columns_W = torch.arange(width, device=images_BCHW.device) - (width - 1) / 2
     # grid_sample takes (x, y) from -1 to 1 between the image's borders; the matrix takes (row, column) in pixels.
-    half_21 = matrix_B33.new_tensor([[width / 2], [height / 2]])
-    by_row_B211, by_column_B211, offset_B211 = (matrix_B33[:, :2].flip(1) / half_21)[..., None, None].unbind(2)
+    grid_B23 = torch.stack([matrix_B33[:, 1] / (width / 2), matrix_B33[:, 0] / (height / 2)], dim=1)
+    by_row_B211, by_column_B211, offset_B211 = grid_B23[..., None, None].unbind(2)
     # With F.affine_grid, which multiplies matrices of width three, this function took four times as long.
     grid_B2HW = by_row_B211 * rows_H1 + (by_column_B211 * columns_W + offset_B211)
     grid_BHW2 = grid_B2HW.permute(0, 2, 3, 1)
