@@ -75,8 +75,9 @@ class SpeedNet(nn.Module):
     def forward(self, images_BCHW: Tensor) -> Tensor:
         features_BCHW = self.gelu(self.whiten(images_BCHW))
         features_BCHW = self.block3(self.block2(self.block1(features_BCHW)))
-        # For 32x32 images, which leave 3x3 pixels here, this is the paper's max pool of kernel size 3.
-        features_BC = nn.functional.adaptive_max_pool2d(features_BCHW, 1).flatten(1)
+        # For 32x32 images, which leave 3x3 pixels here, this is the paper's max pool of kernel size 3. The gradient of
+        # adaptive_max_pool2d fails on a GPU with trainer.deterministic.
+        features_BC = nn.functional.max_pool2d(features_BCHW, features_BCHW.shape[2:]).flatten(1)
         return self.head(features_BC) * self.logit_scale
 
     def init_from_data(self, images_BCHW: Tensor) -> None:
@@ -101,9 +102,10 @@ def whitening(images_BCHW: Tensor, eps: float = 5e-4) -> Tensor:
     with torch.autocast(images_BCHW.device.type, enabled=False):
         patches_BCHWhw = images_BCHW.float().unfold(2, PATCH, 1).unfold(3, PATCH, 1)
         patches_ND = patches_BCHWhw.permute(0, 2, 3, 1, 4, 5).flatten(0, 2).flatten(1)
-        moments_DD = (patches_ND.T @ patches_ND).double() / len(patches_ND)
+        # On the CPU, since MPS has neither float64 nor eigh.
+        moments_DD = (patches_ND.T @ patches_ND).cpu().double() / len(patches_ND)
         eigenvalues_D, eigenvectors_DD = torch.linalg.eigh(moments_DD)
-        return (eigenvectors_DD / (eigenvalues_D + eps).sqrt()).T.float()
+        return (eigenvectors_DD / (eigenvalues_D + eps).sqrt()).T.float().to(images_BCHW.device)
 
 
 class _Block(nn.Module):
