@@ -1,4 +1,4 @@
-"""Channels-last memory format, and the convolutions for which it is unsafe."""
+"""The convolutions for which channels-last memory format is unsafe."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ import torch
 from torch import Tensor, nn
 
 
-def to_channels_last(net: nn.Module) -> list[str]:
-    """Converts a network in place, except for the convolutions that corrupt memory; returns their names.
+def keep_contiguous(net: nn.Module) -> list[str]:
+    """Keeps the convolutions contiguous that corrupt memory in channels-last; returns their names.
 
-    Convolutions are faster in this format on every kind of processor that was measured. But on a CPU, oneDNN 3.13
-    computes the weight gradient of a 1x1 convolution with a stride and few input channels (2 to 7 with AVX2, below 16
-    with AVX-512) past the end of its buffer if input or weight are channels-last: a crash, or wrong gradients
-    (https://github.com/uxlfoundation/oneDNN/issues/6035; test_memory_format.py tells when it is fixed).
+    On a CPU, oneDNN 3.13 computes the weight gradient of a 1x1 convolution with a stride and few input channels (2 to 7
+    with AVX2, below 16 with AVX-512) past the end of its buffer if input or weight are channels-last: a crash, or wrong
+    gradients (https://github.com/uxlfoundation/oneDNN/issues/6035; test_memory_format.py tells when it is fixed).
     """
-    net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     unsafe = {name: module for name, module in net.named_modules() if _is_unsafe(module)}
     for module in unsafe.values():
         module.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]

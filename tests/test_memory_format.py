@@ -11,18 +11,18 @@ import pytest
 import torch
 from torch import nn
 
-from src.memory_format import to_channels_last
+from src.memory_format import keep_contiguous
 from tests.conftest import ROOT
 from tests.toys import classifier
 
 # Several steps, since one that writes past its buffer does not always crash.
 _TRAIN = """
 import sys, torch
-from src.memory_format import to_channels_last
+from src.memory_format import keep_contiguous
 torch.set_num_threads(1)
-conv = torch.nn.Conv2d({channels}, 48, 1, stride={stride}, bias=False)
+conv = torch.nn.Conv2d({channels}, 48, 1, stride={stride}, bias=False).to(memory_format=torch.channels_last)
 if {safe}:
-    assert to_channels_last(conv) == [""]
+    assert keep_contiguous(conv) == [""]
 for _ in range(30):
     images_BCHW = torch.rand(32, {channels}, 32, 32).to(memory_format=torch.channels_last)
     output_BCHW = conv(images_BCHW)
@@ -42,7 +42,7 @@ def succeeds(**kwargs: object) -> bool:
 @pytest.mark.slow
 @pytest.mark.skipif("AVX" not in torch.backends.cpu.get_cpu_capability(), reason="oneDNN's fault needs AVX2")
 def test_onednn_still_corrupts_memory() -> None:
-    """Where this fails, remove the workaround from to_channels_last."""
+    """Where this fails, remove src/memory_format.py."""
     assert not succeeds(channels=3, stride=2, safe=False)
 
 
@@ -66,7 +66,8 @@ def test_an_unsafe_convolution_has_the_right_gradient(channels: int, stride: int
 )
 def test_only_unsafe_convolutions_stay_contiguous(arguments: dict, unsafe: bool) -> None:
     conv = nn.Conv2d(out_channels=8, **arguments)
-    assert to_channels_last(nn.Sequential(nn.ReLU(), conv)) == (["1"] if unsafe else [])
+    net = nn.Sequential(nn.ReLU(), conv).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    assert keep_contiguous(net) == (["1"] if unsafe else [])
     inputs: list[torch.Tensor] = []
     conv.register_forward_pre_hook(lambda module, args: inputs.append(args[0]))
     conv(torch.rand(2, arguments["in_channels"], 8, 8).to(memory_format=torch.channels_last))
@@ -74,7 +75,9 @@ def test_only_unsafe_convolutions_stay_contiguous(arguments: dict, unsafe: bool)
     assert (conv.weight.stride()[1:] == (1, 1, 1)) == (unsafe or arguments["kernel_size"] == 1 == conv.weight.shape[1])
 
 
-def test_a_classifier_names_the_layers(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_a_classifier_names_the_layers(channels_last: bool, caplog: pytest.LogCaptureFixture) -> None:
+    net = nn.Sequential(nn.Conv2d(3, 3, 1, stride=2), nn.Flatten(), nn.Linear(12, 3))
     with caplog.at_level(logging.INFO):
-        classifier(net=nn.Sequential(nn.Conv2d(3, 3, 1, stride=2), nn.Flatten(), nn.Linear(12, 3)))
+        classifier(net=net, channels_last=channels_last)
     assert "on a CPU, oneDNN corrupts memory in channels-last 0: kept contiguous" in caplog.text
