@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import platform
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from src.cli.doctor.finding import Note
 from src.errors import UserError
@@ -18,11 +21,21 @@ from src.runtime.precision import native_precision
 
 def machine() -> str:
     found, memory = hardware(), available_memory()
-    text = f"{platform.node()}: {found['cpu']}, {found['cores']} cores, {', '.join(found['gpus']) or 'no CUDA device'}"
+    text = f"{platform.node()}: {found['cpu']}, {found['cores']} cores, {', '.join(_gpus()) or 'no CUDA device'}"
     text += f", {size(memory)} of memory available" if memory else ""
     if not found["gpus"] and shutil.which("nvidia-smi"):
         return Note(f"{text}, but nvidia-smi is installed: run it, and check CUDA_VISIBLE_DEVICES")
     return text
+
+
+def _gpus() -> list[str]:
+    """Each card with its memory, and the driver."""
+    cards = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
+    names = [f"{card.name} ({size(card.total_memory)})" for card in cards]
+    if names and shutil.which("nvidia-smi"):  # torch does not know the version of the driver
+        query = ("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
+        names += [f"driver {line}" for line in subprocess.run(query, capture_output=True, text=True).stdout.split()[:1]]
+    return names
 
 
 def precision(precision: Any, accelerator: str) -> str:

@@ -79,6 +79,7 @@ def test_all_faults_are_reported_at_once(report: Report, tiny: list[str], tmp_pa
 def test_devices_that_are_not_available(report: Report, tiny: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: "A100")
+    monkeypatch.setattr("src.cli.doctor.machine._gpus", lambda: ["A100"])
     code, lines = report(*tiny, "--trainer.accelerator=cuda", "--trainer.devices=2")
     assert code == 1
     assert failed(lines)[0] == "FAIL  trainer: You requested gpu: [0, 1] But your machine only has: [0]"

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from src.cli.doctor import machine
 from src.cli.doctor.finding import Note
@@ -20,6 +22,16 @@ def test_a_driver_without_a_gpu_is_a_note(monkeypatch: pytest.MonkeyPatch) -> No
     assert "abacus, 2 cores, no CUDA device" in machine.machine()
     monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
     assert isinstance(machine.machine(), Note)
+
+
+def test_a_card_is_named_with_its_memory_and_driver(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    card = SimpleNamespace(name="A100", total_memory=80 * 10**9)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: card)
+    monkeypatch.setattr(machine, "hardware", lambda: {"cpu": "abacus", "cores": 2, "gpus": ["A100", "A100"]})
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(subprocess, "run", lambda *args, **kwargs: SimpleNamespace(stdout="550.54.15\n550.54.15\n"))
+    assert "2 cores, A100 (80.0 GB), A100 (80.0 GB), driver 550.54.15" in machine.machine()
 
 
 @pytest.mark.parametrize(
