@@ -8,12 +8,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from src.errors import UserError
 from src.runtime import file_format, run_directory
 from src.runtime.run_checkpoints import ends_within_epoch, run_checkpoints_of
+
+# The devices whose allocated memory torch counts.
+_COUNTED = ("cuda", "xpu")
 
 
 class RunResults(Callback):
@@ -33,6 +37,8 @@ class RunResults(Callback):
         """Starts the clock, and raises UserError if results.json is damaged."""
         self._fitted = True
         self._started = time.perf_counter()
+        if trainer.strategy.root_device.type in _COUNTED:
+            torch.accelerator.reset_peak_memory_stats(trainer.strategy.root_device)
         read(Path(trainer.default_root_dir) / run_directory.RESULTS)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -65,6 +71,9 @@ class RunResults(Callback):
             "seconds": round(self._elapsed(), 1),
             "last": metrics,
         }
+        if trainer.strategy.root_device.type in _COUNTED:
+            content["peak_memory"] = torch.accelerator.max_memory_allocated(trainer.strategy.root_device)
+            print(f"peak memory of {trainer.strategy.root_device} {content['peak_memory'] / 1e9:.2f} GB", flush=True)
         for checkpoints in run_checkpoints_of(trainer):
             if checkpoints.best:
                 content["best"] = checkpoints.best

@@ -26,6 +26,18 @@ def test_a_fit_and_its_test_write_their_metrics(tmp_path: Path) -> None:
     assert 0 <= results["test"]["test/acc"] <= 1
 
 
+def test_the_peak_memory_of_a_gpu_is_printed_and_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("src.runtime.results._COUNTED", ("cpu",))  # which stands in for a GPU
+    monkeypatch.setattr(torch.accelerator, "reset_peak_memory_stats", print)
+    monkeypatch.setattr(torch.accelerator, "max_memory_allocated", lambda device: 2_500_000_000)
+    fit(tmp_path)
+    assert json.loads((tmp_path / "results.json").read_text())["fit"]["peak_memory"] == 2_500_000_000
+    assert "\ncpu\n" in (output := capsys.readouterr().out)  # counted from the start of the fit
+    assert "peak memory of cpu 2.50 GB" in output
+
+
 def test_a_run_stopped_in_its_last_validation_has_results(tmp_path: Path) -> None:
     with pytest.raises(SystemExit):
         fit(tmp_path, test=True, callbacks=send("on_validation_start", 0, signal.SIGTERM))
