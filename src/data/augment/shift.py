@@ -14,7 +14,6 @@ from src.data.augment.augmentation import FILLS, Augmentation, Fill, one_of, wit
 def shift(images_BCHW: Tensor, down_B: Tensor, right_B: Tensor, fill: Fill = "reflect") -> Tensor:
     """Moves each image down_B rows down and right_B columns to the right, int64. Pixels outside the image: `nearest`
     repeats the edge pixel (a a|a b c), `reflect` mirrors at the border (b a|a b c), `constant` is black."""
-    one_of("fill", fill, FILLS)
     height, width = images_BCHW.shape[-2:]
     rows_BH, rows_valid_BH = _source(height, down_B, fill)
     columns_BW, columns_valid_BW = _source(width, right_B, fill)

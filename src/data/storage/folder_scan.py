@@ -77,8 +77,9 @@ def read_layout(root: Path) -> Layout:
 
 def _subsets(root: Path) -> dict[str, Path]:
     names = _folders(root)
+    has_only_subsets = bool(names) and set(names) <= set(_NAMES)
     # Not by the name alone: a dataset of vehicles may have a class called train.
-    if not (names and set(names) <= set(_NAMES)) and not ("train" in names and _folders(root / "train")):
+    if not has_only_subsets and not ("train" in names and _folders(root / "train")):
         return {"train": root}
     folders = {_NAMES[name]: root / name for name in names if name in _NAMES}
     if "train" not in folders or len(folders) < len(names):
