@@ -49,6 +49,9 @@ _LINKED = {
     "data.seed": "is taken from seed_everything; set that",
     "model.num_classes": "is taken from the data",
 }
+# Those that are read before the files.
+_EARLY = {"resume": "belongs on the command line", "run": "belongs on the command line"}
+_PART = {"class_path", "init_args", "dict_kwargs"}
 
 
 def resolve(arguments: list[str]) -> tuple[list[str], list[str]]:
@@ -83,15 +86,26 @@ def _in_current_format(path: str) -> str:
     if not Path(path).is_file():  # jsonargparse reports it
         return path
     content = read(Path(path))
-    for key, advice in _LINKED.items():
-        value: Any = content
-        for name in key.split("."):
-            value = value.get(name) if isinstance(value, dict) else None
-        if value is not None:
-            raise UserError(f"{path}: {key} {advice}")
+    _check(path, "", content)
     migrated = file_format.migrate_config(content, path)
     same = migrated == {file_format.ENTRY: file_format.FORMAT_VERSION, **content}
     return path if same else yaml.safe_dump(migrated)
+
+
+def _check(path: str, key: str, value: Any) -> None:
+    """Raises UserError for what jsonargparse ignores or reports in other words."""
+    if value is not None and (advice := (_LINKED | _EARLY).get(key)):
+        raise UserError(f"{path}: {key} {advice}")
+    mapping = isinstance(value, dict) or value is None or (isinstance(value, str) and Path(value).is_file())
+    if (key in ("trainer", "model") or key.endswith(".init_args")) and not mapping:
+        raise UserError(f"{path}: {key} must be a mapping of arguments, not {value}")
+    if isinstance(value, dict):
+        if value.keys() & {"class_path", "init_args"} and (wrong := [name for name in value if name not in _PART]):
+            raise UserError(f"{path}: {key} has {', '.join(wrong)} next to class_path; arguments belong into init_args")
+        for name, item in value.items():
+            _check(path, f"{key}.{name}".removeprefix("."), item)
+    for item in value if isinstance(value, list) else ():
+        _check(path, key, item)
 
 
 def expand_home(value: Any) -> Any:

@@ -41,6 +41,7 @@ _OTHER_TYPE = re.compile(r"Import path \S+ does not correspond to a subclass of 
 _OTHER_NAMES = {
     **{"run": "resume", "resume": "run", "epochs": "trainer.max_epochs", "gpus": "trainer.devices"},
     **{"lr": "model.optimizer.lr", "learning_rate": "model.optimizer.lr", "batch_size": "data.batch_size"},
+    "net": "model.net",
 }
 
 
@@ -75,9 +76,13 @@ def _reason(error: BaseException, text: str, outer: str, key: str) -> str:
         append = (
             f"; to append one, use --{key}+={value}" if "list" in names and re.match(r"(?!null)[A-Za-z]", value) else ""
         )
+        if value.startswith("{'init_args'"):
+            return "class_path is missing"
         return f"expected {' or '.join(names)}, not {value}{append}"
     if match := _NOT_A_CLASS_PATH.fullmatch(text):
         return f"{match[1]} is not a class path{_suggestion(match[1], _SUGGESTED_PATHS)}"
+    if text.startswith("Expected an instantiatable class"):
+        return f"{text}; give the class_path of another"
     if match := _OTHER_TYPE.fullmatch(text):
         return f"{text}; a function states it in its signature: `-> {match[1]}`"
     if isinstance(error, AttributeError) and error.name and inspect.ismodule(error.obj):
@@ -96,8 +101,6 @@ def suggest_option(message: str, options: list[str], list_all: bool) -> str | No
     if not list_all and (other in options or other.rpartition(".")[0] in options):
         return f"{message}; did you mean {other}?"
     part, _, rest = name.partition(".")
-    if list_all and part == "class_path":  # jsonargparse takes a mapping with other keys for arguments of the default
-        return "arguments next to class_path belong into init_args"
     if list_all and (near := difflib.get_close_matches(part, ["class_path", "init_args"], n=1)):
         options = [f"{near[0]}{'.' * bool(rest)}{rest}"]
     name = f"{group}.{name}" if group else name

@@ -9,7 +9,9 @@ import re
 from typing import Any, NoReturn
 
 from jsonargparse import set_parsing_settings
+from lightning import Callback
 from lightning.pytorch.cli import LightningArgumentParser
+from torch import nn
 
 from src.cli.explanation import explain, suggest_option
 from src.cli.faults import fault_in
@@ -71,7 +73,7 @@ class Parser(LightningArgumentParser):
         """Raises UserError; the parser of a class, whose errors the parser of the command line wraps, ArgumentError."""
         with contextlib.suppress(Exception):  # a fault in the wording must not replace the error
             if suggested := suggest_option(message, self._options(), list_all=not self.exit_on_error):
-                message = suggested + self._about_kwargs()
+                message = suggested + self._about_component()
             elif ex and self.exit_on_error:
                 message = explain(ex)
         if not self.exit_on_error:
@@ -83,8 +85,10 @@ class Parser(LightningArgumentParser):
             message = f"{_SUBCOMMAND.sub('', message)}; give a recipe, --config FILE, or a run, {run} RUN"
         raise UserError(" ".join(message.split())) from ex
 
-    def _about_kwargs(self) -> str:
-        """How to give an argument that a function takes as `**kwargs`, whose names its signature does not show."""
+    def _about_component(self) -> str:
+        """Advice for an argument that the signature of the class or the function does not show."""
+        if self._component in (nn.Module, Callback):  # jsonargparse's choice where no class is named
+            return "; class_path is missing"
         parameters = inspect.signature(self._component).parameters.values() if self._component else ()
         variable = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
         return "; what it takes as **kwargs is given as dict_kwargs.NAME" if variable else ""

@@ -159,10 +159,18 @@ FILES = {
     "trainer: {max_epochs: three}": "trainer.max_epochs: expected int or null, not three",
     "trainers: {max_epochs: 3}": "did you mean trainer",
     "model: {lr: 0.1}": "did you mean model.optimizer.lr?",
-    "model: {optimizer: {class_path: torch.optim.SGD, init_arg: {lr: 4}}}": "did you mean init_args.lr?",
-    "model: {optimizer: {class_path: torch.optim.SGD, lr: 4}}": "arguments next to class_path belong into init_args",
+    "model: {optimizer: {class_path: torch.optim.SGD, init_arg: {lr: 4}}}": "recipe.yaml: model.optimizer has init_arg",
+    "model: {optimizer: {class_path: torch.optim.SGD, lr: 4}}": "arguments belong into init_args",
+    "model: {optimizer: {class_path: torch.optim.SGD, init_args: [lr, 4]}}": "must be a mapping of arguments",
     "model: {optimizer: {clas_path: torch.optim.SGD}}": "did you mean class_path?",
+    "model: {optimizer: {clas_path: torch.optim.SGD, init_args: {lr: 1}}}": "has clas_path next to class_path",
     "model: {net: {class_pth: SimpleCNN}}": "did you mean class_path?",
+    "data: {class_path: Shapes, augment: [Flip]}": "recipe.yaml: data has augment next to class_path",
+    "data: {class_path: Shapes, init_args: {augment: [{class_path: Flip, p: 1}]}}": "init_args.augment has p next to",
+    "trainer: {callbacks: [{EarlyStopping: {monitor: val/loss}}]}": "class_path is missing",
+    "trainer: [1]": "recipe.yaml: trainer must be a mapping of arguments, not [1]",
+    "model: SimpleCNN": "recipe.yaml: model must be a mapping of arguments, not SimpleCNN",
+    "resume: nowhere": "recipe.yaml: resume belongs on the command line",
     "model: {net: {class_path: SimpleCNN, init_args: {width: 4}}}": "Option 'width' is not accepted; choose from",
     "model: {net: [SimpleCNN]}": "model.net",
     "model: null": "model",
@@ -187,6 +195,19 @@ OTHERS = {
 }
 
 
+RECIPES = {
+    "model: {net: {init_args: {width: 4}}}\ndata: Shapes": "Option 'width' is not accepted; class_path is missing",
+    "model: {net: {width: 4}}\ndata: Shapes": "Option 'width' is not accepted; class_path is missing",
+    "model: {net: SimpleCNN}\ndata: {batch_size: 4}": "is abstract; give the class_path of another",
+    "model: {net: SimpleCNN}\ndata: {init_args: {batch_size: 4}}": "data: class_path is missing",
+    "net: SimpleCNN\ndata: Shapes": "does not accept option 'net'; did you mean model.net?",
+    "model: {net: 3}\ndata: Shapes": "model.net: expected the class path of a Module, not 3",
+    "model: {net: SimpleCNN}": "the following arguments are required: data",
+    "data: Shapes": "the following arguments are required: model.net",
+    "model: {net: SimpleCNN}\ndata: Shapes": "trainer.max_epochs is not set",
+}
+
+
 def factory(size: int = 3, **kwargs: int) -> nn.Module:
     """A network whose signature does not show all arguments, as timm.create_model."""
     return nn.Linear(size, kwargs["classes"])
@@ -207,6 +228,12 @@ def test_files(content: str, fails: Fails, tiny: list[str], tmp_path: Path) -> N
     text = fails("fit", *tiny, "--config=recipe.yaml")
     assert FILES[content] in text
     assert len(text) < 500
+
+
+@pytest.mark.parametrize("content", RECIPES)
+def test_recipes(content: str, fails: Fails, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(content)
+    assert RECIPES[content] in fails("fit", "--config=recipe.yaml")
 
 
 @pytest.mark.parametrize("given", OTHERS)
