@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -76,7 +78,7 @@ class RunResults(Callback):
             print(f"peak memory of {trainer.strategy.root_device} {content['peak_memory'] / 1e9:.2f} GB", flush=True)
         for checkpoints in run_checkpoints_of(trainer):
             if checkpoints.best:
-                content["best"] = checkpoints.best
+                content["best"] = rounded(checkpoints.best)
         self._update(trainer, {"fit": content})
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -118,6 +120,7 @@ def read(path: Path) -> dict[str, Any]:
         raise UserError(f"{path} is damaged: {error}; rename it, and run the command again") from error
 
 
-def rounded(metrics: dict[str, Tensor]) -> dict[str, float | None]:
+def rounded(metrics: Mapping[str, Tensor | float]) -> dict[str, float | None]:
     """Metrics as JSON numbers, to six digits; null for NaN, as the accuracy of a class without samples."""
-    return {name: round(float(value), 6) if value.isfinite() else None for name, value in sorted(metrics.items())}
+    numbers = {name: float(value) for name, value in sorted(metrics.items())}
+    return {name: round(value, 6) if math.isfinite(value) else None for name, value in numbers.items()}

@@ -159,7 +159,7 @@ class Trainer(lightning.Trainer):
         finally:
             self._has_fitted = True
         if self.global_step == step:
-            epochs = self.fit_loop.epoch_progress.current.processed
+            epochs = self.fit_loop.epoch_progress.current.processed  # pyright: ignore[reportAttributeAccessIssue]
             rank_zero_info(
                 f"nothing is left to train after {epochs} epochs and {step} steps, with trainer.max_epochs "
                 f"{self.max_epochs} and trainer.max_steps {self.max_steps}"

@@ -13,7 +13,7 @@ from src.errors import UserError
 from src.runtime import run_checkpoints
 from src.runtime.finite_loss import FiniteLoss
 from src.runtime.run_checkpoints import RunCheckpoints
-from tests.toys import Squares, classifier, fit, trainer
+from tests.toys import CallAt, Interrupted, Squares, classifier, fit, last_checkpoint, trainer
 
 
 class Recorder:
@@ -161,3 +161,10 @@ def test_every_n_minutes_must_be_above_0(minutes: float) -> None:
 def test_every_n_steps_must_be_at_least_1() -> None:
     with pytest.raises(ValueError, match="every_n_steps 0 must be at least 1"):
         RunCheckpoints(every_n_steps=0)
+
+
+def test_a_checkpoint_within_an_epoch_has_the_progress_that_lightning_counts(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        fit(tmp_path, max_epochs=2, every_n_steps=1, callbacks=CallAt("on_train_batch_start", 6))
+    progress = last_checkpoint(tmp_path)["loops"]["fit_loop"]["epoch_progress"]
+    assert progress["total"] == {"ready": 2, "started": 2, "processed": 1, "completed": 1}
