@@ -78,13 +78,15 @@ def _job(environ: Mapping[str, str]) -> tuple[str | None, int]:
 
 
 def create(directory: Path) -> bool:
-    """Creates a directory; returns whether this process is the one that did."""
+    """Creates a directory and its parents; returns whether this process is the one that created it."""
+    directory = directory.absolute()
+    missing = [parent for parent in directory.parents if not parent.exists()]
     directory.parent.mkdir(parents=True, exist_ok=True)
     try:
         directory.mkdir()
     except FileExistsError:
         return False
-    _created.append(directory.resolve())
+    _created.extend([*reversed(missing), directory])
     return True
 
 
@@ -92,16 +94,13 @@ def create(directory: Path) -> bool:
 def remove_empty() -> None:
     """Removes the directories that this process created and wrote nothing into."""
     while _created:
-        directory = _created.pop()
         with contextlib.suppress(OSError):  # it is not empty
-            directory.rmdir()
-            directory.parent.rmdir()  # logs/<recipe>
-            directory.parent.parent.rmdir()  # logs
+            _created.pop().rmdir()
 
 
 def discard(directory: Path) -> None:
-    """Removes the content of a directory that this process created."""
-    if directory.resolve() in _created:
+    """Removes a directory that this process created, with its content."""
+    if directory.absolute() in _created:
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir()
         remove_empty()

@@ -83,9 +83,13 @@ def test_sixteen_processes_at_once_have_directories_of_their_own(tmp_path: Path)
 def test_empty_directories_are_removed_with_their_parents(tmp_path: Path) -> None:
     kept, empty = (run_directory.new(recipe, tmp_path / "logs", {}) for recipe in ("a", "b"))
     (kept / "file").touch()
+    own = tmp_path / "own"  # the user's, and empty
+    own.mkdir()
+    run_directory.create(own / "run")
     run_directory.remove_empty()
     assert kept.is_dir()
     assert not empty.parent.exists()
+    assert list(own.iterdir()) == []
     (kept / "file").unlink()
     run_directory.remove_empty()
     assert kept.is_dir()  # it was not empty when the process ended
