@@ -21,7 +21,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibratio
 from src.data.batch import Batch
 from src.data.index_loader import IndexLoader
 from src.errors import UserError
-from src.memory_format import keep_contiguous
+from src.models.memory_format import keep_contiguous
 from src.optim.warmup_decay import WarmupDecay
 
 

@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import nn
 
-from src.memory_format import keep_contiguous
+from src.models.memory_format import keep_contiguous
 from tests.conftest import ROOT
 from tests.toys import classifier
 
 # Several steps, since one that writes past its buffer does not always crash.
 _TRAIN = """
 import sys, torch
-from src.memory_format import keep_contiguous
+from src.models.memory_format import keep_contiguous
 torch.set_num_threads(1)
 conv = torch.nn.Conv2d({channels}, 48, 1, stride={stride}, bias=False).to(memory_format=torch.channels_last)
 if {safe}:
@@ -42,7 +42,7 @@ def succeeds(**kwargs: object) -> bool:
 @pytest.mark.slow
 @pytest.mark.skipif("AVX" not in torch.backends.cpu.get_cpu_capability(), reason="oneDNN's fault needs AVX2")
 def test_onednn_still_corrupts_memory() -> None:
-    """Where this fails, remove src/memory_format.py."""
+    """Where this fails, remove src/models/memory_format.py."""
     assert not succeeds(channels=3, stride=2, safe=False)
 
 
