@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.pytorch.callbacks import EMAWeightAveraging
+from packaging.version import Version
 
 from src.callbacks.ema import EMA
 from src.cli.doctor.command import DoctorCLI
@@ -17,9 +18,8 @@ from tests.recipes import RECIPES, on_shapes
 from tests.toys import Linear, Squares, classifier
 
 INDICES = 1  # the copies of a step: where its samples lie in the dataset
-sees_new_tensors = pytest.mark.skipif(
-    torch.__version__ < (2, 15), reason="older torch hides the copies of torch.tensor"
-)
+IS_OLD = Version(torch.__version__) < Version("2.15")
+sees_new_tensors = pytest.mark.skipif(IS_OLD, reason="older torch hides the copies of torch.tensor")
 
 
 @pytest.fixture(autouse=True)
