@@ -2,7 +2,7 @@
 PYTHON ?= python3
 DATA_DIR ?= data
 BIN := .venv/bin
-.PHONY: fit test check kill parts bench lint tensorboard lock clean test-oldest
+.PHONY: fit test check kill parts bench gpu lint tensorboard lock clean test-oldest
 
 fit: .venv/installed
 	$(BIN)/python -m src fit --config configs/quickstart.yaml $(ARGS)
@@ -38,6 +38,10 @@ bench: .venv/installed
 	$(BIN)/python -m benchmarks.parts --rounds 3 --data_dir $(DATA_DIR)
 	$(BIN)/python -m benchmarks.folder --images 20000 --epochs 2 --pairs 1
 	$(BIN)/python -m benchmarks.startup --rounds 1 --data_dir $(DATA_DIR)
+
+# Checks and figures on a GPU, in at most seven minutes; the report is in logs/gpu.
+gpu: .venv/installed
+	$(BIN)/python -m benchmarks.gpu --data_dir $(DATA_DIR) $(ARGS)
 
 lint: .venv/installed
 	$(BIN)/ruff format --check .
