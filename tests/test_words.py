@@ -19,7 +19,7 @@ EXEMPT = (Path(__file__), ROOT / "src/runtime/file_format.py", ROOT / "tests/run
 
 # What is not written, and the established term. Each is a regular expression for complete words, in any case.
 TERMS = {
-    r"pictures?": "image",
+    r"pictu[r]es?": "image",
     r"data sets?": "dataset",
     r"sample numbers?": "sample index",
     r"lest": "so that not",
