@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import math
 import struct
 import textwrap
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from torch import Tensor
 
 from src.data.augment import AlternatingFlip, Augmentation, Flip
 from src.data.batch import Batch, ImageSet, IndexBatch
-from src.data.datamodule import ImageDataModule, Subset
+from src.data.datamodule import ImageDataModule, Subset, _fits
 from src.data.index_loader import IndexLoader
 from src.errors import UserError
 
@@ -430,3 +431,15 @@ def test_example_in_the_docstring(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     data.setup("fit")
     batch = data.on_after_batch_transfer(gathered(data, [0, 3]), 0)
     assert batch.images_BCHW.shape == (2, 3, 4, 4) and batch.labels_B.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(("kind", "free"), [("cuda", 1000), ("xpu", 1000), ("mps", 700), ("meta", math.inf)])
+def test_a_dataset_moves_to_a_device_with_more_than_twice_its_size_free(
+    kind: str, free: float, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(torch.accelerator, "get_memory_info", lambda device: (1000, 5000))
+    monkeypatch.setattr(torch.mps, "recommended_max_memory", lambda: 1000)
+    monkeypatch.setattr(torch.mps, "driver_allocated_memory", lambda: 300)
+    for size in (300, 400, 600):
+        images_NHWC = torch.zeros(size, 1, 1, 1, dtype=torch.uint8)
+        assert _fits(images_NHWC, torch.device(kind)) == (2 * size < free)

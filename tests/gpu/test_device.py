@@ -68,7 +68,11 @@ def test_a_step_never_waits_for_the_device(fits: bool, tmp_path: Path, monkeypat
         monkeypatch.setattr(torch.accelerator, "get_memory_info", lambda device: (100, 100))
     model = Classifier(DeepCNN(image_size=16))
     options = {"gradient_clip_val": 1.0, "precision": "auto", "max_epochs": 1}
-    fit_on(DEVICE, tmp_path, model, shapes(), callbacks=[EMA(), Forbid()], **options)
+    try:
+        fit_on(DEVICE, tmp_path, model, shapes(), callbacks=[EMA(), Forbid()], **options)
+    finally:
+        if DEVICE == "cuda":
+            torch.cuda.set_sync_debug_mode("default")
 
 
 def test_precision_auto_is_what_the_device_computes_natively(tmp_path: Path, record_property: Any) -> None:

@@ -81,10 +81,10 @@ def test_muon_orthogonalizes_as_on_the_cpu(device: torch.device, record_property
     assert cosine > 0.999
 
 
-@pytest.mark.parametrize("deterministic", [True] if DEVICE == "cpu" else [True, False])
-def test_a_run_killed_within_an_epoch_resumes_exactly(
-    deterministic: bool, tmp_path: Path, record_property: Any
-) -> None:
+@pytest.mark.parametrize(
+    "deterministic", [True] if DEVICE == "cpu" else [True, False], ids=lambda one: f"deterministic {one}"
+)
+def test_a_run_killed_within_an_epoch_resumes(deterministic: bool, tmp_path: Path, record_property: Any) -> None:
     arguments = [
         *("--data=Shapes", "--data.train_size=240", "--data.test_size=10", "--data.image_size=16"),
         *("--data.batch_size=16", "--data.augment+=ImageDataGenerator", "--model.net=src.models.SpeedNet"),
