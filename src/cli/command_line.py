@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import torch
 import yaml
 from jsonargparse import Namespace
 from lightning import LightningModule
@@ -138,7 +139,8 @@ class CLI(ExplicitConfiguration, LightningCLI):
                 run_directory.discard(Path(self.trainer.default_root_dir))
             if ranks.is_lost_connection(error):
                 raise RankLost("another rank ended before the first step; see its output") from error
-            if not isinstance(error, (ValueError, TypeError, RuntimeError, ArithmeticError)) or is_fault(error, True):
+            refused = isinstance(error, (ValueError, TypeError, RuntimeError, ArithmeticError))
+            if not refused or isinstance(error, torch.OutOfMemoryError) or is_fault(error, True):
                 raise
             text = f"training could not start: {' '.join(str(error).split())} ({type(error).__name__})"
             if "Muon only supports 2D" in text:  # torch.optim.Muon

@@ -6,10 +6,12 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import torch
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import SingleDeviceStrategy
 
 from src.cli import faults
 from tests.processes import start
@@ -196,6 +198,14 @@ def test_only_tensorboards_writer_thread_fails_silently(cli: Run, capsys: pytest
 def test_memory_that_runs_out_is_one_paragraph(fails: Fails, tiny: list[str]) -> None:
     text = fails("fit", *tiny, "--trainer.callbacks+=tests.cli.test_faults.RunOutOfMemory")
     assert text == "CUDA out of memory; lower data.batch_size, or use more devices.\n"
+
+
+def test_memory_that_runs_out_in_the_first_step_is_not_an_argument_that_torch_refuses(
+    fails: Fails, tiny: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+    monkeypatch.setattr(SingleDeviceStrategy, "backward", Mock(side_effect=error))
+    assert fails("fit", *tiny) == "CUDA out of memory; lower data.batch_size, or use more devices.\n"
 
 
 class RunOutOfMemory(Callback):
