@@ -114,21 +114,18 @@ class RecordSteps(Callback):
         self.traffic.recording = self.first <= batch_idx + 1 < self.last
 
 
+def trainer_on_meta(directory: Path, **kwargs: Any) -> toys.Trainer:
+    strategy = SingleDeviceStrategy(META, MetaAccelerator())
+    return toys.trainer(directory, accelerator="auto", strategy=strategy, enable_model_summary=False, **kwargs)
+
+
 def fit_on_meta(
     directory: Path, model: Classifier, data: ImageDataModule, first: int = 2, last: int = 4, **kwargs: Any
 ) -> DeviceTraffic:
     """Trains on `meta`, and returns the traffic of the steps after `first` up to `last`; `kwargs` are the trainer's."""
     traffic = DeviceTraffic(steps=last - first)
     callbacks = [*kwargs.pop("callbacks", []), RecordSteps(traffic, first, last)]
-    fitted = toys.trainer(
-        directory,
-        accelerator="auto",
-        strategy=SingleDeviceStrategy(META, MetaAccelerator()),
-        callbacks=callbacks,
-        limit_train_batches=last,
-        enable_model_summary=False,
-        **kwargs,
-    )
+    fitted = trainer_on_meta(directory, callbacks=callbacks, limit_train_batches=last, **kwargs)
     with traffic:
         fitted.fit(model, datamodule=data, test_after_fit=False)
     return traffic

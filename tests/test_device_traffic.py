@@ -1,5 +1,6 @@
 """What a training step copies to a device and where it waits for it, counted on `meta` in place of a GPU."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,9 @@ from src.cli.doctor.command import DoctorCLI
 from src.data import datamodule
 from src.data.augment import Cutout, Flip
 from src.runtime.default_callbacks import DefaultCallbacks
-from tests.meta_device import META, fit_on_meta
+from tests.meta_device import META, DeviceTraffic, fit_on_meta, trainer_on_meta
 from tests.recipes import RECIPES, on_shapes
-from tests.toys import Linear, Squares, classifier
+from tests.toys import CallAt, Interrupted, Linear, NormalizedLinear, Squares, classifier
 
 INDICES = 1  # the copies of a step: where its samples lie in the dataset
 IS_OLD = Version(torch.__version__) < Version("2.15")
@@ -101,3 +102,20 @@ def test_lightning_waits_in_each_update_of_an_average(tmp_path: Path) -> None:
     """Why `EMA` does not update by it."""
     traffic = fit_on_meta(tmp_path, classifier(), Squares(val_fraction=0), callbacks=[EMAWeightAveraging()])
     assert len(traffic.waits) == 2 * traffic.steps, traffic.waits
+
+
+def test_a_run_that_is_resumed_tested_and_predicts_mixes_no_devices(tmp_path: Path) -> None:
+    """An operation on tensors of two devices fails. Without inference mode, in which the dispatcher sees less."""
+    options = {"max_epochs": 2, "every_n_steps": 1, "inference_mode": False, "logger": True, "log_every_n_steps": 1}
+    with DeviceTraffic(steps=0):
+        with pytest.raises(Interrupted):
+            stop = CallAt("on_train_batch_end", 5)
+            trainer_on_meta(tmp_path, callbacks=[EMA(), stop], **options).fit(
+                classifier(net=NormalizedLinear()), datamodule=Squares()
+            )
+        fitted = trainer_on_meta(tmp_path, callbacks=[EMA()], **options)
+        fitted.fit(classifier(net=NormalizedLinear()), datamodule=Squares(), resume=str(tmp_path))  # tests at its end
+        fitted.predict(classifier(net=NormalizedLinear()), datamodule=Squares(), ckpt_path="best")
+    assert fitted.global_step == 8
+    assert "test" in json.loads((tmp_path / "results.json").read_text())
+    assert (tmp_path / "predictions.csv").is_file()
