@@ -36,4 +36,9 @@ class TextProgressBar(Callback):
         if trainer.is_global_zero:
             of = f"/{trainer.max_epochs}" if trainer.max_epochs and trainer.max_epochs > 0 else ""
             shown = [*(f"{name} {values[name]:.4f}" for name in names), f"{self._start - start:.1f} s"]
-            print(f"epoch {trainer.current_epoch + 1}{of}: {', '.join(shown)}", flush=True)
+            line = f"epoch {trainer.current_epoch + 1}{of}: {', '.join(shown)}"
+            bar = trainer.progress_bar_callback
+            if bar and getattr(bar, "is_enabled", True):
+                bar.print(line)
+            else:
+                print(line, flush=True)

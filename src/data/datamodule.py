@@ -178,6 +178,11 @@ class ImageDataModule(LightningDataModule, ABC):
             epoch=lambda: self.trainer.current_epoch if self.trainer else 0,
             limit=lambda: self.trainer.num_training_batches if self.trainer else math.inf,
         )
+        if not len(self._train_loader):
+            raise UserError(
+                f"data.batch_size {self.batch_size} is larger than the {len(self.train_indices)} training images, and "
+                "data.drop_last drops their only batch; lower batch_size, or set drop_last to false"
+            )
         if self._loader_state:
             self._train_loader.load_state_dict(self._loader_state)
             self._loader_state = {}

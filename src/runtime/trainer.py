@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
+from src.callbacks.epoch_progress_bar import EpochProgressBar
 from src.errors import UserError
 from src.runtime import cpu, ranks, run_directory
 from src.runtime import resume as resuming
@@ -86,14 +87,17 @@ class Trainer(lightning.Trainer):
             for one in default_callbacks.present()
             if not isinstance(one, without) and not any(isinstance(own, type(one)) for own in given)
         ]
+        has_bar = any(isinstance(own, ProgressBar) for own in given)
+        if enable_progress_bar is None:
+            enable_progress_bar = sys.stdout.isatty() or has_bar
+        if enable_progress_bar and not has_bar:
+            default.append(EpochProgressBar())
         super().__init__(
             precision=native_precision(accelerator) if precision == "auto" else precision,  # pyright: ignore[reportArgumentType]
             logger=logger,
             callbacks=given + default,
             default_root_dir=directory,
-            enable_progress_bar=(sys.stdout.isatty() or any(isinstance(own, ProgressBar) for own in given))
-            if enable_progress_bar is None
-            else enable_progress_bar,
+            enable_progress_bar=enable_progress_bar,
             enable_model_summary=False,  # the default callbacks have one
             num_sanity_val_steps=num_sanity_val_steps,
             use_distributed_sampler=use_distributed_sampler,

@@ -26,6 +26,7 @@ from src.data.batch import Batch, ImageSet, IndexBatch
 from src.data.datamodule import ImageDataModule, Subset, _fits
 from src.data.index_loader import IndexLoader
 from src.errors import UserError
+from tests.toys import Squares
 
 CPU = torch.device("cpu")
 MEAN, STD = (0.5, 0.0), (0.5, 0.25)
@@ -443,3 +444,10 @@ def test_a_dataset_moves_to_a_device_with_more_than_twice_its_size_free(
     for size in (300, 400, 600):
         images_NHWC = torch.zeros(size, 1, 1, 1, dtype=torch.uint8)
         assert _fits(images_NHWC, torch.device(kind)) == (2 * size < free)
+
+
+def test_a_training_without_batches_is_refused() -> None:
+    data = Squares(batch_size=25, drop_last=True)  # 24 training images
+    data.setup("fit")
+    with pytest.raises(UserError, match="batch_size 25 is larger than the 24 training images"):
+        data.train_dataloader()

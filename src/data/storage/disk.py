@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -28,6 +28,7 @@ def exclusive(target: Path) -> Iterator[Path]:
     UserError if it cannot be written.
     """
     part, lock = (target.with_name(target.name + suffix) for suffix in (".part", ".lock"))
+    missing = [folder for folder in target.absolute().parents if not folder.exists()]
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         file_lock = FileLock(lock)
@@ -49,3 +50,7 @@ def exclusive(target: Path) -> Iterator[Path]:
             f"{target} cannot be written: {error.strerror or error}. Free some space or allow writing in "
             f"{target.parent}, or set another folder"
         ) from error
+    finally:
+        with suppress(OSError):  # something was written
+            for folder in missing:
+                folder.rmdir()
