@@ -142,10 +142,8 @@ class CLI(ExplicitConfiguration, LightningCLI):
             refused = isinstance(error, (ValueError, TypeError, RuntimeError, ArithmeticError))
             if not refused or isinstance(error, torch.OutOfMemoryError) or is_fault(error, True):
                 raise
-            text = f"training could not start: {' '.join(str(error).split())} ({type(error).__name__})"
-            if "Muon only supports 2D" in text:  # torch.optim.Muon
-                text += "; use src.optim.Muon, which takes the other parameters too"
-            raise UserError(text) from error
+            text = " ".join(str(error).split())
+            raise UserError(f"training could not start: {text} ({type(error).__name__})") from error
 
     def before_instantiate_classes(self) -> None:
         """Resolves what depends on the machine, so that config.yaml holds what runs."""
