@@ -169,13 +169,15 @@ class Classifier(LightningModule):
         if batch_idx == 0:
             self.log_dict(self.val_metrics, prog_bar=True, batch_size=batch.size)
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Sample indices (B), labels (B), logits (B, K) and losses (B)."""
         losses_B, logits_BK = self._losses(batch)
         self._update(self.test_metrics, batch, losses_B, logits_BK)
         if batch_idx == 0:
             self.log_dict(self.test_metrics, batch_size=batch.size)
         if len(logits_BK):
             self.confusion.update(logits_BK, batch.labels_B)
+        return {"indices": batch.indices_B, "labels": batch.labels_B, "logits": logits_BK, "losses": losses_B}
 
     def on_test_epoch_start(self) -> None:
         self.confusion.reset()

@@ -14,6 +14,7 @@ from lightning import Callback, LightningModule
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor, nn
 
+from src.callbacks.test_samples import TestSamples, TestSamplesCallback
 from src.classifier import Classifier
 from src.data import ImageDataModule, ImageSet
 from src.runtime.checkpoint_file import read
@@ -90,6 +91,13 @@ class SendInTest(Callback):
 
     def on_test_batch_start(self, *args: Any, **kwargs: Any) -> None:
         os.kill(os.getpid(), self.number)
+
+
+class SaveTestSamples(TestSamplesCallback):
+    """Writes the samples of a test into the run directory."""
+
+    def on_test_samples(self, trainer: lightning.Trainer, pl_module: LightningModule, samples: TestSamples) -> None:
+        torch.save(samples._asdict(), Path(trainer.default_root_dir) / "samples.pt")
 
 
 class LateRank(Callback):

@@ -6,9 +6,11 @@ import csv
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+
+from src.callbacks.gathered_outputs import gather
 
 
 class PredictionWriter(Callback):
@@ -19,24 +21,18 @@ class PredictionWriter(Callback):
     """
 
     def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._batches: list[dict[str, torch.Tensor]] = []
+        self._batches: list[dict[str, Tensor]] = []
 
     def on_predict_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *_: Any, **__: Any
     ) -> None:
-        self._batches.append({name: value.cpu() for name, value in outputs.items()})
+        self._batches.append(outputs)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        shards: list[Any] = [self._batches]
-        if trainer.world_size > 1:
-            shards = [None] * trainer.world_size
-            torch.distributed.all_gather_object(shards, self._batches)
-        if not trainer.is_global_zero:
+        gathered = gather(trainer, self._batches)
+        if not gathered:
             return
-        batches = [batch for shard in shards for batch in shard]
-        indices_N, labels_N, probabilities_NK = (
-            torch.cat([batch[name] for batch in batches]) for name in ("indices", "labels", "probabilities")
-        )
+        labels_N, probabilities_NK = gathered["labels"], gathered["probabilities"]
         data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
         classes = getattr(data, "classes", range(probabilities_NK.shape[1]))
         path = Path(trainer.default_root_dir) / "predictions.csv"
@@ -45,8 +41,8 @@ class PredictionWriter(Callback):
         with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
             writer = csv.writer(file)
             writer.writerow(["index", "true", "predicted", *(f"p({name})" for name in classes)])
-            for row in indices_N.argsort().tolist():
+            for row, index in enumerate(gathered["indices"].tolist()):
                 true, predicted = classes[int(labels_N[row])], classes[int(probabilities_NK[row].argmax())]
                 probabilities = (f"{value:.6f}" for value in probabilities_NK[row].tolist())
-                writer.writerow([int(indices_N[row]), true, predicted, *probabilities])
-        rank_zero_info(f"predictions of {len(indices_N)} samples in {path}")
+                writer.writerow([index, true, predicted, *probabilities])
+        rank_zero_info(f"predictions of {len(labels_N)} samples in {path}")
