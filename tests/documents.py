@@ -40,7 +40,7 @@ for kind, step in json.loads(sys.argv[1]):
     if kind == "python":
         exec(step, {})
         continue
-    arguments, file = (step[:-2], step[-1]) if step[-2] == ">" else (step, None)
+    arguments, file = (step[:-2], step[-1]) if step[-2:-1] == [">"] else (step, None)
     sys.argv = ["src", *arguments]
     try:
         with contextlib.redirect_stdout(open(file, "w")) if file else contextlib.nullcontext():

@@ -17,6 +17,7 @@ SUBCOMMANDS = {
     "test": "Evaluates a run on the official test set.",
     "predict": "Writes predictions.csv for the official test set into the run directory.",
     "doctor": "Checks a machine and a configuration.",
+    "runs": "Lists the runs with their state, their metrics and what differs between them.",
 }
 
 TEXT = """usage: python -m src SUBCOMMAND --config FILE [--KEY VALUE ...]
@@ -41,6 +42,10 @@ def answer(arguments: list[str]) -> int | None:
     if first == "--version":
         print(versions())
         return 0
+    if first == "runs":
+        from src.cli.runs import list_runs
+
+        return list_runs(arguments[1:])
     if first in SUBCOMMANDS or first.startswith("-"):
         return None
     near = difflib.get_close_matches(first, SUBCOMMANDS, n=1)

@@ -23,10 +23,11 @@ _COUNTED = ("cuda", "xpu")
 
 
 class RunResults(Callback):
-    """Writes results.json when training ends and when a test ends.
+    """Writes results.json after each epoch, when training ends and when a test ends.
 
-    `fit` and `test` are the results of `python -m src fit`; a test by another command is appended to `evaluations`,
-    with what differs from the configuration of the run.
+    `fit` and `test` are the results of `python -m src fit`. The `state` of `fit` is `running`, `stopped` (by a signal)
+    or `finished`; a run that is `running` although no process writes into its directory died. A test by another command
+    is appended to `evaluations`, with what differs from the configuration of the run.
     """
 
     def __init__(self) -> None:
@@ -34,6 +35,7 @@ class RunResults(Callback):
         self._started = time.perf_counter()
         self._seconds = 0.0  # of the processes before a resume
         self._validated_step = -1
+        self._state = ""
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock, and raises UserError if results.json is damaged."""
@@ -55,31 +57,41 @@ class RunResults(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._validated_step = trainer.global_step
 
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Notes that the run is no longer stopped or finished."""
+        self._write_fit(trainer, "running")
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Writes the results of a training that ends within an epoch before its last checkpoint, too."""
-        if ends_within_epoch(trainer):
-            self.on_train_end(trainer, pl_module)
+        """Writes the results so far; also those of a training that ends within an epoch before its last checkpoint."""
+        ended = ends_within_epoch(trainer)
+        self._write_metrics(trainer, "finished" if ended else "running", trainer.current_epoch + (not ended))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the training's results; before its last checkpoint, from which a resume has nothing left to train."""
+        self._write_metrics(trainer, "finished", trainer.current_epoch)
+        if trainer.is_global_zero and trainer.strategy.root_device.type in _COUNTED:
+            peak = torch.accelerator.max_memory_allocated(trainer.strategy.root_device)
+            print(f"peak memory of {trainer.strategy.root_device} {peak / 1e9:.2f} GB", flush=True)
+            self._write_fit(trainer, "finished", peak_memory=peak)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Notes that a signal stopped the training, see `StopOnSignal`."""
+        if self._state == "running" and isinstance(exception, SystemExit):
+            self._write_fit(trainer, "stopped")
+
+    def _write_metrics(self, trainer: Trainer, state: str, epochs: int) -> None:
         metrics = rounded(trainer.callback_metrics)  # reduced over all ranks, so all of them read it
-        if not trainer.is_global_zero:
-            return
         if self._validated_step != trainer.global_step:  # they are of an earlier epoch
             metrics = {name: value for name, value in metrics.items() if not name.startswith("val/")}
-        content: dict[str, Any] = {
-            "epochs": trainer.current_epoch,
-            "steps": trainer.global_step,
-            "seconds": round(self._elapsed(), 1),
-            "last": metrics,
-        }
-        if trainer.strategy.root_device.type in _COUNTED:
-            content["peak_memory"] = torch.accelerator.max_memory_allocated(trainer.strategy.root_device)
-            print(f"peak memory of {trainer.strategy.root_device} {content['peak_memory'] / 1e9:.2f} GB", flush=True)
-        for checkpoints in run_checkpoints_of(trainer):
-            if checkpoints.best:
-                content["best"] = rounded(checkpoints.best)
-        self._update(trainer, {"fit": content})
+        best = next((one.best for one in run_checkpoints_of(trainer) if one.best), None)
+        self._write_fit(trainer, state, epochs=epochs, last=metrics, **({"best": rounded(best)} if best else {}))
+
+    def _write_fit(self, trainer: Trainer, state: str, **content: Any) -> None:
+        self._state = state
+        if trainer.is_global_zero:
+            content = {"state": state, "steps": trainer.global_step, "seconds": round(self._elapsed(), 1), **content}
+            before = read(Path(trainer.default_root_dir) / run_directory.RESULTS).get("fit", {})
+            self._update(trainer, {"fit": before | content})
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Writes the test's results."""

@@ -138,6 +138,18 @@ def held(directory: Path) -> Iterator[None]:
         lock.release()
 
 
+def is_held(directory: Path) -> bool:
+    """Whether a process writes into a run directory."""
+    path = directory / _LOCK
+    if not path.exists():
+        return False
+    try:
+        with FileLock(path, blocking=False):
+            return False  # a process that was killed left it
+    except (Timeout, OSError):  # a lock that cannot be tested counts as held
+        return True
+
+
 def is_run(directory: Path) -> bool:
     """Whether a directory holds a run."""
     return (directory / CONFIG).is_file() or (directory / CHECKPOINTS).is_dir()
@@ -168,6 +180,11 @@ def is_rank_zero(environ: Mapping[str, str] = os.environ) -> bool:
     return all(environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
 
 
+def all_in(logs: Path) -> list[Path]:
+    """The runs in a folder: `<recipe>/<run>`, or `<run>`."""
+    return sorted(filter(is_run, [*logs.glob("*"), *logs.glob("*/*")]))
+
+
 def find(reference: str | Path, logs: Path = LOGS) -> Path:
     """The directory of an existing run.
 
@@ -183,7 +200,7 @@ def find(reference: str | Path, logs: Path = LOGS) -> Path:
             return place
         if inside := list(filter(is_run, place.glob("*"))):
             return max(inside, key=_modified)
-    known = sorted(filter(is_run, logs.glob("*/*")), key=_modified)
+    known = sorted(all_in(logs), key=_modified)
     latest = ", ".join(str(path) for path in known[-3:]) or f"none in {logs}"
     raise UserError(f"{reference} is not a run directory: {CONFIG} not found in it. Latest runs: {latest}")
 

@@ -1,0 +1,108 @@
+"""The runs as a table, CSV or JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from src.studies.flat_config import as_text
+from src.studies.run_record import RunRecord
+from src.studies.run_selection import differing, short_names
+
+METRICS = ("val/acc", "test/acc")  # of the table; CSV and JSON have all
+COLORS = {"running": "cyan", "stopped": "yellow", "finished": "green", "died": "red"}
+WIDTH = 200  # where the output is not a terminal
+
+
+def as_json(records: Sequence[RunRecord]) -> str:
+    """A list with one object per run."""
+    keys = differing(records)
+    rows = [
+        {
+            **_fixed(record),
+            "metrics": record.metrics,
+            "differs": {k: record.config[k] for k in keys if k in record.config},
+        }
+        for record in records
+    ]
+    return json.dumps(rows, indent=2) + "\n"
+
+
+def as_csv(records: Sequence[RunRecord]) -> str:
+    """One row per run, one column per metric and per key that differs."""
+    differences = _differences(records, differing(records))
+    rows = [{**_fixed(one), **one.metrics, **differs} for one, differs in zip(records, differences, strict=True)]
+    names = dict.fromkeys(name for row in rows for name in row)
+    writer = csv.DictWriter(file := io.StringIO(), list(names), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue()
+
+
+def print_table(records: Sequence[RunRecord], sort_key: str | None = None) -> None:
+    """Prints one row per run. What differs has a column for each key if these fit into the terminal, else it
+    stands below the name of the run.
+
+    Args:
+        records: in the order of the rows.
+        sort_key: is shown, too.
+    """
+    width = shutil.get_terminal_size((WIDTH, 0)).columns if sys.stdout.isatty() else WIDTH
+    console = Console(width=width)
+    keys = differing(records)
+    metrics = [name for name in METRICS if any(name in record.metrics for record in records)]
+    if sort_key and any(sort_key in record.metrics for record in records):
+        metrics = list(dict.fromkeys([*metrics, sort_key]))
+    table = _table(records, metrics, short_names(keys))
+    if Measurement.get(console, console.options.update(max_width=10**6), table).maximum > width:
+        table = _table(records, metrics, short_names(keys), joined=True)
+    console.print(table)
+
+
+def _table(records: Sequence[RunRecord], metrics: Sequence[str], keys: dict[str, str], joined: bool = False) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0))
+    table.add_column("run", overflow="fold")
+    table.add_column("state", no_wrap=True)
+    for name in ("epochs", "seconds", *metrics):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in () if joined else keys.values():
+        table.add_column(name, overflow="fold")
+    for record, values in zip(records, _differences(records, list(keys)), strict=True):
+        name = record.name
+        if joined:
+            name += "\n  " + " ".join(f"{keys[key]}={value}" for key, value in values.items())
+        of = record.config.get("trainer.max_epochs")
+        table.add_row(
+            Text(name),
+            Text(record.state, style=COLORS.get(record.state, "")),
+            f"{record.epochs or 0}/{of}" if of and of > 0 else str(record.epochs or 0),
+            f"{record.seconds:.0f}" if record.seconds is not None else "",
+            *(f"{value:.4f}" if (value := record.metrics.get(name)) is not None else "" for name in metrics),
+            *(Text(values.get(key, "")) for key in (() if joined else keys)),
+        )
+    return table
+
+
+def _fixed(record: RunRecord) -> dict[str, Any]:
+    names = ("recipe", "state", "started", "epochs", "seconds")
+    return {"run": record.name, **{name: getattr(record, name) for name in names}}
+
+
+def _differences(records: Sequence[RunRecord], keys: Sequence[str]) -> list[dict[str, str]]:
+    """What to show for each run: a class by its name, or by its path where two classes have the same name."""
+    values = {key: [one.config[key] for one in records if key in one.config] for key in keys}
+    full = {key for key in keys if len({*map(as_text, values[key])}) < len({*map(str, values[key])})}
+    return [
+        {key: str(one.config[key]) if key in full else as_text(one.config[key]) for key in keys if key in one.config}
+        for one in records
+    ]
