@@ -5,7 +5,9 @@ Shapes: B samples on this rank, C channels, H rows, W columns, K classes.
 
 from __future__ import annotations
 
+import contextlib
 import math
+from dataclasses import asdict
 from typing import Any, Literal
 
 import torch
@@ -18,11 +20,15 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MeanMetric, Metric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError, MulticlassConfusionMatrix
 
+from src.data import ImageDataModule
 from src.data.batch import Batch
+from src.data.image_spec import ImageSpec
 from src.data.index_loader import IndexLoader
 from src.errors import UserError
 from src.models.memory_format import keep_contiguous
 from src.optim.warmup_decay import WarmupDecay
+
+SPEC = "spec"  # the entry of a checkpoint
 
 
 class Classifier(LightningModule):
@@ -81,6 +87,7 @@ class Classifier(LightningModule):
         self.init_from = init_from
         self.compile_net = compile
         self.config: dict[str, Any] | None = None  # the entire configuration, if there is one, for checkpoints
+        self.spec: ImageSpec | None = None  # of the images that it was first trained or evaluated on
         self._logged_epoch: int | None = None  # the epoch whose training metrics were given to Lightning
         self.train_metrics = _metrics(num_classes).clone(prefix="train/")
         self.val_metrics = _metrics(num_classes).clone(prefix="val/")
@@ -90,6 +97,28 @@ class Classifier(LightningModule):
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Logits (B, K) of normalized images."""
         return self.net(images_BCHW.to(self.dtype))  # pyright: ignore[reportArgumentType]
+
+    def setup(self, stage: str) -> None:
+        """Takes the classes and the normalization from the data, or gives them its own."""
+        self._share_spec(self.trainer.datamodule)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def _share_spec(self, data: object) -> None:
+        if isinstance(data, ImageDataModule):
+            self.spec = self.spec or data.spec
+            data.use_spec(self.spec)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.spec:
+            checkpoint[SPEC] = asdict(self.spec)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes the classes and the normalization from a checkpoint; older ones have none."""
+        if SPEC in checkpoint:
+            self.spec = ImageSpec(**checkpoint[SPEC])
+            data = None
+            with contextlib.suppress(RuntimeError):  # there is no trainer in load_from_checkpoint
+                data = self.trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+            self._share_spec(data)
 
     def configure_optimizers(self) -> Any:
         try:

@@ -1,5 +1,7 @@
 """Errors that are printed as one paragraph."""
 
+from collections.abc import Sequence
+
 
 class UserError(Exception):
     """What the user can fix: printed as one paragraph without a traceback; the process exits with code 2.
@@ -11,3 +13,8 @@ class UserError(Exception):
 
 class RankLost(Exception):
     """Another process of the run has died: printed as one paragraph too, but the process exits with code 1."""
+
+
+def shortened(names: Sequence[str], limit: int = 10) -> str:
+    """The first of some names, and how many more there are."""
+    return ", ".join(names[:limit]) + (f" and {len(names) - limit:,} more" if len(names) > limit else "")

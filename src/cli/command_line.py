@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,15 +16,17 @@ from lightning import LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_info
 
-from src.classifier import Classifier
+from src.classifier import SPEC, Classifier
 from src.cli import config_file
 from src.cli.argument_checks import check_duration, check_effect, run_named_in
 from src.cli.faults import is_fault
 from src.cli.help import EPILOG, ShortHelp, TrainerHelp
 from src.cli.parser import Parser
 from src.data import ImageDataModule
+from src.data.image_spec import ImageSpec
 from src.errors import RankLost, UserError
 from src.runtime import file_format, lightning_workarounds, ranks, run_directory
+from src.runtime.checkpoint_file import read
 from src.runtime.default_callbacks import DefaultCallbacks
 from src.runtime.lightning_workarounds import ExplicitConfiguration
 from src.runtime.precision import native_precision
@@ -98,7 +101,17 @@ class CLI(ExplicitConfiguration, LightningCLI):
         for name, default in DefaultCallbacks.as_config().items():
             parser.set_defaults({f"trainer.default_callbacks.{name}": default})
         parser.link_arguments("seed_everything", "data.init_args.seed")
-        parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
+        parser.link_arguments("data", "model.num_classes", self._num_classes, apply_on="instantiate")
+
+    def _num_classes(self, data: ImageDataModule) -> int:
+        """Of the data, or of the model that is resumed or evaluated, which may have more."""
+        config, spec = self.config.get(str(self.subcommand), self.config), None
+        with contextlib.suppress(UserError):  # raised again where the weights are loaded
+            path = config.ckpt_path or (self.source and run_directory.find_best_or_last(self.source, "best"))
+            spec = read(path).get(SPEC) if path else None
+        if spec:
+            data.use_spec(ImageSpec(**spec))
+        return data.num_classes
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Inserts the configuration of a given run before the other arguments, which override it."""
@@ -196,6 +209,8 @@ class CLI(ExplicitConfiguration, LightningCLI):
         try:
             super().instantiate_classes()
         except (ValueError, TypeError, RuntimeError, AssertionError, ImportError) as error:
+            if isinstance(error.__cause__, UserError):  # of `_num_classes`
+                raise UserError(str(error.__cause__)) from None
             if is_fault(error):
                 raise
             self.parser.error(str(error), error)

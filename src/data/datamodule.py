@@ -6,20 +6,22 @@ Shapes: N samples, B of them in a batch, C channels, H rows, W columns, K classe
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
 from lightning import LightningDataModule
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from src import rng
 from src.data.augment import Augmentation
 from src.data.batch import Batch, ImageSet, IndexBatch
+from src.data.image_spec import ImageSpec, normalize
 from src.data.index_loader import IndexLoader
 from src.data.split import Split, split
-from src.errors import UserError
+from src.data.storage.decode import Resize
+from src.errors import UserError, shortened
 
 Subset = Literal["train", "test"]
 
@@ -55,6 +57,7 @@ class ImageDataModule(LightningDataModule, ABC):
     classes: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    resize: Resize = "crop"  # how an image of another size becomes one of this dataset
     cache_writable = True  # `doctor` sets it to False: `read` then writes no cache
 
     def __init__(
@@ -94,6 +97,7 @@ class ImageDataModule(LightningDataModule, ABC):
         self.drop_last = drop_last
         self.seed = seed
         self._sets: dict[Subset, ImageSet] = {}
+        self._positions_K: Tensor | None = None  # of the classes of `read` among those of a model, if they differ
         self._train_loader: IndexLoader | None = None
         self._loader_state: dict[str, Any] = {}
         # The random numbers of each augmentation, and the epoch and device for which they are.
@@ -141,8 +145,46 @@ class ImageDataModule(LightningDataModule, ABC):
                     f"{name}.read returns labels from {labels_N.min()} to {labels_N.max()}; with {self.num_classes} "
                     f"classes they must be between 0 and {self.num_classes - 1}"
                 )
-            self._sets[subset] = ImageSet(images_NHWC, labels_N.long())
+            labels_N = labels_N.long() if self._positions_K is None else self._positions_K[labels_N.long()]
+            self._sets[subset] = ImageSet(images_NHWC, labels_N)
         return self._sets[subset]
+
+    @property
+    def spec(self) -> ImageSpec:
+        """What a network that is trained on these images has to know of them. Only after `setup`."""
+        height, width, channels = next(iter(self._sets.values())).images_NHWC.shape[1:]
+        as_is = self.normalize == "unit"
+        mean, std = ((0.0,) * channels, (1.0,) * channels) if as_is else (self.mean, self.std)
+        mean, std = tuple(map(float, mean)), tuple(map(float, std))
+        return ImageSpec(self._class_names, mean, std, (height, width), channels, self.resize)
+
+    @property
+    def _class_names(self) -> tuple[str, ...]:
+        return tuple(map(str, self.classes))
+
+    def use_spec(self, spec: ImageSpec) -> None:
+        """Uses the classes and the normalization of a model: labels are those of the classes with the same name.
+
+        Raises:
+            UserError: if there are other classes, or other channels.
+        """
+        own = self._class_names
+        if unknown := [name for name in own if name not in spec.classes]:
+            raise UserError(
+                f"the data have the classes {shortened(unknown)}, which the model does not have; it was trained on "
+                f"{shortened(spec.classes)}. Give data with these classes, or train a new model"
+            )
+        if any(images.images_NHWC.shape[-1] != spec.channels for images in self._sets.values()):
+            raise UserError(f"the data have {self.spec.channels} channels; the model was trained on {spec.channels}")
+        if own != spec.classes:
+            positions_K = torch.tensor([spec.classes.index(name) for name in own])
+            for subset, (images_NHWC, labels_N) in self._sets.items():
+                self._sets[subset] = ImageSet(images_NHWC, positions_K.to(labels_N.device)[labels_N])
+            self._positions_K = positions_K if self._positions_K is None else positions_K[self._positions_K]
+            rank_zero_info(f"labels are those of the model's classes with the same name: {shortened(spec.classes)}")
+            self.classes = spec.classes
+        self.mean, self.std = spec.mean, spec.std
+        self.normalize = "standard" if any(spec.mean) or set(spec.std) != {1.0} else "unit"
 
     def example_images(self, batch_size: int, subset: Subset = "train") -> Tensor:
         """Black images (B, C, H, W) of a subset's size, to run a network once."""
@@ -238,9 +280,7 @@ class ImageDataModule(LightningDataModule, ABC):
         """Normalizes images in [0, 1]."""
         if self.normalize == "unit":
             return images_BCHW
-        return (images_BCHW - _constant_C11(self.mean, images_BCHW.device)) / _constant_C11(
-            self.std, images_BCHW.device
-        )
+        return normalize(images_BCHW, self.mean, self.std)
 
     def _loader(self, indices_N: Tensor, **kwargs: Any) -> IndexLoader:
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
@@ -260,10 +300,3 @@ def _fits(images_NHWC: Tensor, device: torch.device) -> bool:
 def _on_device(tensor: Tensor, device: torch.device) -> Tensor:
     pinned = tensor.device.type == "cpu" and device.type in _FROM_PINNED_MEMORY
     return (tensor.pin_memory() if pinned else tensor).to(device, non_blocking=pinned)
-
-
-@cache
-def _constant_C11(values: tuple[float, ...], device: torch.device) -> Tensor:
-    """One value for each channel. Copied to the device once, since such a copy waits for the steps before it."""
-    with torch.inference_mode(False):
-        return torch.tensor(values, device=device).view(-1, 1, 1)

@@ -36,10 +36,12 @@ class PreflightCheck(Callback):
         # Lightning has set pl_module.device, but moves the weights there only after this hook.
         example_BCHW = example_BCHW.to(next(net.parameters(), example_BCHW).device)
         smallest = smallest_batch(trainer, data, trainer.world_size) if stage == "fit" else 2
-        check_network(net, example_BCHW, data.num_classes, smallest)
+        # A model can be evaluated on fewer classes than it has.
+        num_classes = data.num_classes if stage == "fit" else getattr(pl_module, "num_classes", data.num_classes)
+        check_network(net, example_BCHW, num_classes, smallest)
         if trainer.is_global_zero and stage == "fit":
             sizes = f"{len(data.train_indices)} training and {len(data.val_indices)} validation images"
-            print(f"{sizes} of shape {tuple(example_BCHW.shape[1:])}, {data.num_classes} classes", flush=True)
+            print(f"{sizes} of shape {tuple(example_BCHW.shape[1:])}, {num_classes} classes", flush=True)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]

@@ -24,6 +24,7 @@ from torch import Tensor
 from src.data.augment import AlternatingFlip, Augmentation, Flip
 from src.data.batch import Batch, ImageSet, IndexBatch
 from src.data.datamodule import ImageDataModule, Subset, _fits
+from src.data.image_spec import ImageSpec
 from src.data.index_loader import IndexLoader
 from src.errors import UserError
 from tests.toys import Squares
@@ -451,3 +452,50 @@ def test_a_training_without_batches_is_refused() -> None:
     data.setup("fit")
     with pytest.raises(UserError, match="batch_size 25 is larger than the 24 training images"):
         data.train_dataloader()
+
+
+# The classes and the normalization of a model
+
+
+def spec(classes: tuple[str, ...], channels: int = 2) -> ImageSpec:
+    return ImageSpec(classes, (0.1, 0.2), (0.3, 0.4), (1, 2), channels)
+
+
+def test_specification_of_the_images():
+    data = Numbered(normalize="standard")
+    data.setup("fit")
+    assert data.spec == ImageSpec(("even", "odd", "never"), MEAN, STD, (1, 2), 2)
+    data.normalize = "unit"
+    assert (data.spec.mean, data.spec.std) == ((0.0, 0.0), (1.0, 1.0))
+
+
+@pytest.mark.parametrize("early", [True, False])
+def test_labels_are_those_of_the_classes_of_a_model(early: bool):
+    data = Numbered()
+    if not early:
+        data.setup("fit")
+    data.use_spec(spec(("new", "never", "odd", "even")))
+    data.setup("fit")
+    assert data.image_set("train").labels_N.tolist() == [3, 2] * 5
+    assert data.classes == ("new", "never", "odd", "even") and data.num_classes == 4
+    data.use_spec(spec(("even", "odd", "never", "new")))
+    assert data.image_set("train").labels_N.tolist() == [0, 1] * 5
+    assert data.image_set("test").labels_N.tolist() == [0, 1, 0]
+    assert (data.spec.mean, data.spec.std) == ((0.1, 0.2), (0.3, 0.4))
+
+
+def test_data_with_the_specification_of_unnormalized_images_do_not_normalize():
+    data = fitted(normalize="unit")
+    data.use_spec(data.spec)
+    assert data.normalize == "unit"
+    other = fitted(normalize="standard")
+    other.use_spec(data.spec)
+    assert torch.equal(prepared(other, [1]).images_BCHW, gathered(other, [1]).images_BCHW / 255)
+
+
+def test_unknown_classes_or_other_channels_are_refused():
+    data = fitted()
+    with pytest.raises(UserError, match="the classes odd, never, which the model does not have; it was trained"):
+        data.use_spec(spec(("even", "new")))
+    with pytest.raises(UserError, match="the data have 2 channels; the model was trained on 3"):
+        data.use_spec(spec(("even", "odd", "never"), channels=3))

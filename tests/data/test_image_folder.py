@@ -242,6 +242,22 @@ def test_resuming_with_other_files_warns(
     assert "has changed since this run started" in output and "1 of them new or changed" in output
 
 
+@pytest.mark.slow
+def test_a_run_is_not_evaluated_or_resumed_with_other_classes(
+    cli: Run, arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cli("fit", *arguments, "--test_after_fit=false")
+    fill(tmp_path / "p/new")
+    (tmp_path / "p/dark").rename(tmp_path / "p/zebra")
+    for command in (["test", "--run=a/b"], ["fit", "--resume=a/b"], ["predict", "--run=a/b"]):
+        with pytest.raises(SystemExit) as stop:
+            cli(*command)
+        assert stop.value.code == 2
+        assert "the classes new, zebra, which the model does not have; it was trained on dark, light" in (
+            capsys.readouterr().err
+        )
+
+
 def test_missing_folder_is_one_paragraph(fails: Fails) -> None:
     given = (
         "--trainer.max_epochs=1",

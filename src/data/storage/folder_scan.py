@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from src.errors import UserError
+from src.errors import UserError, shortened
 
 SUBSETS = ("train", "val", "test")
 _NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -57,11 +57,11 @@ def read_layout(root: Path) -> Layout:
     if len(classes) < 2:
         raise UserError(
             f"data_dir {root} must hold one folder per class, at least 2, or train/ with these; found "
-            f"{_join(classes) or 'none'} in {folders['train']}"
+            f"{shortened(classes) or 'none'} in {folders['train']}"
         )
     if wrong := [name for name in classes if name != os.fsencode(name).decode(errors="replace")]:
         raise UserError(
-            f"{folders['train']} has folders whose names are not UTF-8: {_join([ascii(name) for name in wrong])}. "
+            f"{folders['train']} has folders whose names are not UTF-8: {shortened([ascii(name) for name in wrong])}. "
             "Rename them, since a folder's name is the name of its class"
         )
     for subset, folder in folders.items():
@@ -69,8 +69,8 @@ def read_layout(root: Path) -> Layout:
         if here != classes:
             missing, unknown = (sorted(set(a) - set(b)) for a, b in ((classes, here), (here, classes)))
             raise UserError(
-                f"{folder} must have the same classes as {folders['train']}; missing: {_join(missing) or 'none'}, "
-                f"unknown: {_join(unknown) or 'none'}. If {subset} has no images of a class, make an empty folder"
+                f"{folder} must have the same classes as {folders['train']}; missing: {shortened(missing) or 'none'}, "
+                f"unknown: {shortened(unknown) or 'none'}. If {subset} has no images of a class, make an empty folder"
             )
     return Layout(root, folders, tuple(classes))
 
@@ -84,7 +84,7 @@ def _subsets(root: Path) -> dict[str, Path]:
     folders = {_NAMES[name]: root / name for name in names if name in _NAMES}
     if "train" not in folders or len(folders) < len(names):
         raise UserError(
-            f"data_dir {root} has {_join(names)}; it must have train, and next to it only val (or valid, or "
+            f"data_dir {root} has {shortened(names)}; it must have train, and next to it only val (or valid, or "
             "validation) and test. Put the training images into train, and move other folders away"
         )
     return folders
@@ -116,7 +116,7 @@ def list_files(layout: Layout, test_fraction: float) -> Listing:
     counts_K = np.bincount(files.labels_N[files.subsets_N == 0], minlength=len(layout.classes))
     if empty := [name for name, count in zip(layout.classes, counts_K, strict=True) if not count]:
         raise UserError(
-            f"{layout.folders['train']} has no training files in {_join(empty)}"
+            f"{layout.folders['train']} has no training files in {shortened(empty)}"
             f"{'' if is_divided else f' with test_fraction {test_fraction}'}. Add images, or remove the folder"
         )
     return files.take(files.subsets_N.argsort(kind="stable"))
@@ -152,7 +152,3 @@ def _is_cache(entry: os.DirEntry[str]) -> bool:
 
 def _hash(text: bytes) -> int:
     return int.from_bytes(blake2b(text, digest_size=8).digest(), "little")
-
-
-def _join(names: list[str], limit: int = 10) -> str:
-    return ", ".join(names[:limit]) + (f" and {len(names) - limit:,} more" if len(names) > limit else "")

@@ -1,0 +1,52 @@
+"""What a network was trained on: the names of its classes, and how an image becomes its input.
+
+Shapes: B images, C channels, H rows, W columns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import torch
+from torch import Tensor
+
+from src.data.storage.decode import Resize
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """The classes and the input of a network. It is saved in checkpoints as plain values, so that images can be
+    classified with a checkpoint alone.
+
+    Attributes:
+        classes: the name of each logit.
+        mean: of each channel of images in [0, 1], which is subtracted.
+        std: of each channel, by which is then divided.
+        size: H and W of the input in pixels.
+        channels: C, 3 for RGB and 1 for gray.
+        resize: how an image of another size becomes this one; see ImageFolder.
+    """
+
+    classes: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    size: tuple[int, int]
+    channels: int
+    resize: Resize = "crop"
+
+    def normalize(self, images_BCHW: Tensor) -> Tensor:
+        """Normalizes images in [0, 1]."""
+        return normalize(images_BCHW, self.mean, self.std)
+
+
+def normalize(images_BCHW: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+    """Subtracts the mean of each channel and divides by its std."""
+    return (images_BCHW - _constant_C11(mean, images_BCHW.device)) / _constant_C11(std, images_BCHW.device)
+
+
+@cache
+def _constant_C11(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """One value for each channel. Copied to the device once, since such a copy waits for the steps before it."""
+    with torch.inference_mode(False):
+        return torch.tensor(values, device=device).view(-1, 1, 1)
