@@ -87,6 +87,7 @@ class Classifier(LightningModule):
         self.init_from = init_from
         self.compile_net = compile
         self.config: dict[str, Any] | None = None  # the entire configuration, if there is one, for checkpoints
+        self.settings: dict[str, Any] = {}  # what of it was set by a recipe or on the command line, with dotted keys
         self.spec: ImageSpec | None = None  # of the images that it was first trained or evaluated on
         self._logged_epoch: int | None = None  # the epoch whose training metrics were given to Lightning
         self.train_metrics = _metrics(num_classes).clone(prefix="train/")

@@ -161,5 +161,5 @@ def logged_scalars(directory: Path) -> Scalars:
     for number, path in enumerate(files):
         path.rename(directory / f"events.out.tfevents.{number:010}")
     events = EventAccumulator(str(directory), {"scalars": 0}).Reload()
-    names = [name for name in events.Tags()["scalars"] if name.startswith(("train/", "val/", "lr-"))]
+    names = [name for name in events.Tags()["scalars"] if name.startswith(("train/", "val/"))]
     return {name: [(event.step, event.value) for event in events.Scalars(name)] for name in names}

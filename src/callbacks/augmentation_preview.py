@@ -9,14 +9,18 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from torchvision.utils import make_grid, save_image
 
+from src.callbacks.class_names import class_names
 from src.callbacks.display_only import display_only
-from src.callbacks.tensorboard import summary_writer
+from src.callbacks.image_grid import image_grid
+from src.callbacks.log_image import image_loggers, log_image
 from src.data import ImageDataModule
+
+SHOWN_COLUMNS = 5  # in a dashboard, where more would be too small
 
 
 class AugmentationPreview(Callback):
-    """Saves preview.png in the run directory and shows it in TensorBoard: one row per training image, with the original
-    first and then the image as augmented in each of the first epochs."""
+    """Saves preview.png in the run directory: one row per training image, with the original first and then the image as
+    augmented in each of the first epochs. Dashboards show the first columns of it, with the class of each row."""
 
     def __init__(self, num_images: int = 8, num_epochs: int = 9) -> None:
         """
@@ -50,5 +54,15 @@ class AugmentationPreview(Callback):
         path = Path(trainer.default_root_dir) / "preview.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         save_image(grid_CHW, path)
-        if writer := summary_writer(trainer):
-            writer.add_image("train/augmented", grid_CHW, 0)
+        if image_loggers(trainer):
+            names = class_names(trainer, data.num_classes)
+            shown = columns[:SHOWN_COLUMNS]
+            captions = [
+                names[label] if number == 0 else f"epoch {number}"
+                for label in data.image_set("train").labels_N[indices_B].tolist()
+                for number in range(len(shown))
+            ]
+            images_NHWC = torch.stack(shown, dim=1).flatten(0, 1).clamp(0, 1).permute(0, 2, 3, 1)
+            log_image(
+                trainer, "view_train/augmented", image_grid(images_NHWC, captions, len(shown), "Augmented images")
+            )

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from lightning import Callback, LightningModule, Trainer
-from PIL import Image
 from torch import Tensor
 from torchmetrics.classification import MulticlassConfusionMatrix
 
+from src.callbacks.class_names import class_names
 from src.callbacks.display_only import display_only
-from src.callbacks.tensorboard import summary_writer
+from src.callbacks.log_image import WIDTH, log_image, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,8 +43,7 @@ class ConfusionMatrix(Callback):
         counts_KK = confusion.compute().cpu()
         if not trainer.is_global_zero:
             return
-        data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
-        names = [str(name) for name in getattr(data, "classes", range(len(counts_KK)))]
+        names = class_names(trainer, len(counts_KK))
         with display_only("the confusion matrix"):
             self._save(trainer, counts_KK, names)
 
@@ -55,28 +54,26 @@ class ConfusionMatrix(Callback):
         (directory / "confusion_matrix.json").write_text(json.dumps(content) + "\n")
         if len(names) > self.max_classes:
             return
-        path = directory / "confusion_matrix.png"
-        plot(counts_KK, names).savefig(path, bbox_inches="tight")
-        if writer := summary_writer(trainer):
-            image_HWC = np.asarray(Image.open(path).convert("RGB"))
-            writer.add_image("test/confusion_matrix", image_HWC, trainer.global_step, dataformats="HWC")
+        figure = plot(counts_KK, names)
+        figure.savefig(directory / "confusion_matrix.png", dpi=200)
+        log_image(trainer, "view_test/confusion_matrix", figure)
 
 
 def plot(counts_KK: Tensor, names: list[str]) -> Figure:
     """Rows are true classes, columns predicted ones; the color is the fraction of the row."""
-    from matplotlib.figure import Figure  # without pyplot, which would keep each figure in memory
-
     few = len(names) <= MAX_CLASSES_WITH_COUNTS
-    inches = max(2.5, len(names) * (0.5 if few else 0.16))
-    axes = (figure := Figure((inches, inches))).add_subplot()
+    side = max(WIDTH, 90 + len(names) * (24 if few else 12))
+    axes = (figure := new_figure(side + 40, side)).add_subplot()
     fractions_KK = (counts_KK / counts_KK.sum(1, keepdim=True).clamp(min=1)).numpy()
     axes.imshow(fractions_KK, cmap="Blues", vmin=0, vmax=1)
-    axes.set(title="Confusion matrix", xlabel="predicted class", ylabel="true class")
-    text: dict[str, Any] = {"fontsize": 10 if few else 8, "parse_math": False}
+    text: dict[str, Any] = {"fontsize": 7, "parse_math": False}
+    axes.set_title("Confusion matrix", fontsize=8)
+    axes.set_xlabel("predicted class", fontsize=8)
+    axes.set_ylabel("true class", fontsize=8)
     axes.set_xticks(range(len(names)), names, rotation=90, **text)
     axes.set_yticks(range(len(names)), names, **text)
     if few:
         for (row, column), fraction in np.ndenumerate(fractions_KK):
             color = "white" if fraction > 0.5 else "black"
-            axes.text(column, row, str(int(counts_KK[row, column])), ha="center", va="center", size=9, color=color)
+            axes.text(column, row, str(int(counts_KK[row, column])), ha="center", va="center", size=7, color=color)
     return figure

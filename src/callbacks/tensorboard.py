@@ -1,10 +1,28 @@
-"""TensorBoard's writer of a run."""
+"""TensorBoard's logger of a run."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
+
 from lightning import Trainer
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
 from torch.utils.tensorboard import SummaryWriter
+
+
+class RunTensorBoardLogger(TensorBoardLogger):
+    """Lightning's TensorBoardLogger without charts of one value: it leaves out the metrics of a test, which are in
+    results.json and on the pages TEXT and HPARAMS, and Lightning's `epoch`.
+
+    The learning rate has one tag for all optimizers, `train/lr`, in place of Lightning's `lr-AdamW`. TensorBoard shows
+    the first two groups of tags in alphabetical order, `train` and `val`, so the other tags of a run follow them.
+    """
+
+    @rank_zero_only
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        shown = {name: value for name, value in metrics.items() if name != "epoch" and not name.startswith("test/")}
+        super().log_metrics({re.sub(r"^lr-\w+", "train/lr", name): value for name, value in shown.items()}, step)
 
 
 def summary_writer(trainer: Trainer) -> SummaryWriter | None:

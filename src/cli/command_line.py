@@ -16,6 +16,7 @@ from lightning import LightningModule
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities import rank_zero_info
 
+from src.callbacks.hyperparameter_logger import flatten
 from src.classifier import SPEC, Classifier
 from src.cli import config_file
 from src.cli.argument_checks import check_duration, check_effect, run_named_in
@@ -127,6 +128,7 @@ class CLI(ExplicitConfiguration, LightningCLI):
                 )
             arguments[1:1] = ["--config", str(self.source / run_directory.CONFIG)]
         arguments, files = config_file.resolve(arguments)
+        self.given = config_file.names_given(arguments)
         self.recipe = Path(files[0]).stem if files else "run"
         if arguments[:1] == ["fit"] and not any(argument.startswith("-") for argument in arguments[1:]):
             raise UserError("fit needs a recipe, for example: python -m src fit --config configs/quickstart.yaml")
@@ -215,6 +217,10 @@ class CLI(ExplicitConfiguration, LightningCLI):
                 raise
             self.parser.error(str(error), error)
         self.model.config = self.experiment
+        if not self.source:  # the configuration of a run has all arguments
+            self.model.settings = {
+                name: value for name, value in flatten(self.experiment).items() if name in self.given
+            }
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Builds the trainer with the run directory."""

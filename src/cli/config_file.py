@@ -9,6 +9,7 @@ from typing import Any
 import yaml
 from jsonargparse import Namespace
 
+from src.callbacks.hyperparameter_logger import flatten
 from src.errors import UserError
 from src.runtime import file_format
 
@@ -80,6 +81,19 @@ def resolve(arguments: list[str]) -> tuple[list[str], list[str]]:
         paths.append(os.path.expanduser(value))
         resolved.append(f"--config={_in_current_format(paths[-1])}")
     return resolved, paths
+
+
+def names_given(arguments: list[str]) -> set[str]:
+    """The keys that resolved arguments set, those of their files included, without `init_args`."""
+    names: set[str] = set()
+    for argument in arguments:
+        key, _, value = argument.removeprefix("--").partition("=")
+        if key == "config":
+            content = yaml.safe_load(Path(value).read_text() if Path(value).is_file() else value)
+            names |= flatten(content).keys() if isinstance(content, dict) else set()
+        elif argument.startswith("--"):
+            names.add(key.removesuffix("+").replace(".init_args.", ".").replace(".dict_kwargs.", "."))
+    return names
 
 
 def _in_current_format(path: str) -> str:

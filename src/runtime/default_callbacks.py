@@ -10,12 +10,20 @@ from lightning import Callback
 from lightning.pytorch.callbacks import LearningRateMonitor
 
 from src.callbacks.augmentation_preview import AugmentationPreview
+from src.callbacks.class_scores import ClassScores
 from src.callbacks.confusion_matrix import ConfusionMatrix
 from src.callbacks.data_dependent_init import DataDependentInit
+from src.callbacks.embedding_projector import EmbeddingProjector
+from src.callbacks.first_layer_filters import FirstLayerFilters
 from src.callbacks.hyperparameter_logger import HyperparameterLogger
 from src.callbacks.network_summary import NetworkSummary
 from src.callbacks.prediction_writer import PredictionWriter
+from src.callbacks.reliability_diagram import ReliabilityDiagram
+from src.callbacks.run_text import RunText
+from src.callbacks.scalar_layout import ScalarLayout
+from src.callbacks.shown_samples import ConfidentMistakes, LossExtremes, MistakeMaps
 from src.callbacks.text_progress_bar import TextProgressBar
+from src.callbacks.training_health import TrainingHealth
 from src.runtime.batch_norm_sync import BatchNormSync
 from src.runtime.dead_ranks import DeadRankDetector
 from src.runtime.finite_loss import FiniteLoss
@@ -40,9 +48,17 @@ class DefaultCallbacks:
     model_summary: Callback | None = field(default_factory=NetworkSummary)
     progress: Callback | None = field(default_factory=TextProgressBar)
     learning_rate: Callback | None = field(default_factory=partial(LearningRateMonitor, logging_interval="step"))
+    scalar_layout: Callback | None = field(default_factory=ScalarLayout)
+    training_health: Callback | None = field(default_factory=TrainingHealth)
+    filters: Callback | None = field(default_factory=FirstLayerFilters)
+    projector: Callback | None = field(default_factory=EmbeddingProjector)
     confusion_matrix: Callback | None = field(default_factory=ConfusionMatrix)
+    reliability: Callback | None = field(default_factory=ReliabilityDiagram)
+    class_scores: Callback | None = field(default_factory=ClassScores)
+    mistakes: Callback | None = field(default_factory=ConfidentMistakes)
+    mistake_maps: Callback | None = field(default_factory=MistakeMaps)
+    loss_extremes: Callback | None = field(default_factory=LossExtremes)
     predictions: Callback | None = field(default_factory=PredictionWriter)
-    hyperparameters: Callback | None = field(default_factory=HyperparameterLogger)
     finite_loss: FiniteLoss | None = field(default_factory=FiniteLoss)
     dead_ranks: DeadRankDetector | None = field(default_factory=DeadRankDetector)
     batch_norm_sync: BatchNormSync | None = field(default_factory=BatchNormSync)
@@ -51,6 +67,9 @@ class DefaultCallbacks:
     resume_state: ResumeState = field(default_factory=ResumeState)
     manifest: RunManifest | None = field(default_factory=RunManifest)
     results: RunResults | None = field(default_factory=RunResults)
+    # After the manifest and the results, which they show.
+    hyperparameters: Callback | None = field(default_factory=HyperparameterLogger)
+    text: Callback | None = field(default_factory=RunText)
     # After the results, which are written before a stop at the end of training.
     stop_on_signal: StopOnSignal | None = field(default_factory=StopOnSignal)
     checkpoints: RunCheckpoints = field(default_factory=RunCheckpoints)

@@ -11,11 +11,12 @@ from typing import Any, Literal
 import lightning
 from lightning import Callback, LightningModule
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelSummary, ProgressBar, WeightAveraging
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from src.callbacks.epoch_progress_bar import EpochProgressBar
+from src.callbacks.tensorboard import RunTensorBoardLogger
 from src.errors import UserError
 from src.runtime import cpu, ranks, run_directory
 from src.runtime import resume as resuming
@@ -279,5 +280,5 @@ class Trainer(lightning.Trainer):
         return ckpt_path
 
 
-def _tensorboard(directory: Path, **kwargs: Any) -> TensorBoardLogger:
-    return TensorBoardLogger(directory, name="", version="", default_hp_metric=False, **kwargs)
+def _tensorboard(directory: Path, **kwargs: Any) -> RunTensorBoardLogger:
+    return RunTensorBoardLogger(directory, name="", version="", default_hp_metric=False, **kwargs)

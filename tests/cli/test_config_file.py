@@ -111,3 +111,15 @@ def test_the_defaults_of_what_a_function_takes_as_kwargs_are_left_to_it(
     cli("fit", *others, *net, "--trainer.default_root_dir=run", "--test_after_fit=false")
     saved = yaml.safe_load(Path("run/config.yaml").read_text())["model"]["net"]["init_args"]
     assert saved == {"num_classes": 10}
+
+
+def test_the_names_that_a_recipe_and_the_command_line_give(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(
+        "seed_everything: 1\nmodel:\n  net:\n    class_path: src.models.DeepCNN\n    init_args:\n      channels: 3\n"
+    )
+    given = config_file.names_given(
+        ["fit", f"--config={path}", "--data", "Shapes", "--data.init_args.batch_size=6", "--data.augment+=Flip"]
+    )
+    assert given == {"seed_everything", "model.net", "model.net.channels", "data", "data.batch_size", "data.augment"}
+    assert config_file.names_given(["--config=data: {seed: 1}"]) == {"data.seed"}

@@ -1,0 +1,72 @@
+"""Precision and recall of each class in a test.
+
+Shapes: K classes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from lightning import LightningModule, Trainer
+from torch import Tensor
+
+from src.callbacks.class_names import class_names
+from src.callbacks.display_only import display_only
+from src.callbacks.log_image import image_loggers, log_image, new_figure
+from src.callbacks.test_samples import TestSamples, TestSamplesCallback
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+class ClassScores(TestSamplesCallback):
+    """Shows, after a test, precision and recall of each class as bars, the class with the lowest F1 score first."""
+
+    def __init__(self, max_classes: int = 40) -> None:
+        """
+        Args:
+            max_classes: with more classes than this, those with the lowest F1 scores are shown.
+
+        Raises:
+            ValueError: if the number is out of range.
+        """
+        if max_classes < 1:
+            raise ValueError(f"max_classes {max_classes} must be at least 1")
+        self.max_classes = max_classes
+
+    def on_test_samples(self, trainer: Trainer, pl_module: LightningModule, samples: TestSamples) -> None:
+        if image_loggers(trainer):
+            with display_only("precision and recall by class"):
+                names = class_names(trainer, samples.logits_NK.shape[1])
+                precision_K, recall_K = precision_recall(samples.logits_NK.argmax(-1), samples.labels_N, len(names))
+                log_image(trainer, "view_test/classes", plot(precision_K, recall_K, names, self.max_classes))
+
+
+def precision_recall(predicted_N: Tensor, labels_N: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+    """Precision (K,), NaN for a class that is never predicted, and recall (K,), NaN for a class without samples."""
+    correct_K, predicted_K, true_K = (
+        torch.bincount(classes, minlength=num_classes)
+        for classes in (labels_N[predicted_N == labels_N], predicted_N, labels_N)
+    )
+    return correct_K / predicted_K, correct_K / true_K
+
+
+def plot(precision_K: Tensor, recall_K: Tensor, names: list[str], max_classes: int) -> Figure:
+    """Two bars per class; a class without samples has the words in place of the bar of its recall."""
+    f1_K = 2 * precision_K * recall_K / (precision_K + recall_K)
+    order: list[int] = f1_K.nan_to_num(0).masked_fill(recall_K.isnan(), 2).argsort(stable=True)[:max_classes].tolist()
+    figure = new_figure(70 + 24 * len(order))
+    axes = figure.subplots()
+    for place, number in enumerate(order):
+        for values_K, offset, color in ((precision_K, -0.2, "tab:blue"), (recall_K, 0.2, "tab:orange")):
+            axes.barh(place + offset, float(values_K[number].nan_to_num()), 0.36, color=color)
+            score, missing = float(values_K[number]), "no samples" if values_K is recall_K else "never predicted"
+            text = missing if score != score else f"{score:.2f}"
+            axes.text(0.01, place + offset, text, size=6, va="center", color="white" if score > 0.12 else "black")
+    axes.set_yticks(range(len(order)), [names[number] for number in order], fontsize=7, parse_math=False)
+    axes.set(xlim=(0, 1), ylim=(len(order) - 0.4, -0.6))
+    axes.tick_params(labelsize=7)
+    first = "" if len(order) == len(names) else f", the {len(order)} lowest of {len(names)} classes"
+    axes.set_title(f"Precision (blue) and recall (orange){first}", fontsize=8)
+    return figure

@@ -1,0 +1,88 @@
+"""TensorBoard's page PROJECTOR.
+
+Shapes: B images, C channels, H rows, W columns, D features.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from lightning import Callback, LightningModule, Trainer
+from torch import Tensor, nn
+
+from src import rng
+from src.callbacks.class_names import class_names
+from src.callbacks.display_only import display_only
+from src.callbacks.tensorboard import summary_writer
+from src.data import ImageDataModule
+
+_THUMBNAIL = 32  # pixels
+_BATCH = 128
+
+
+class EmbeddingProjector(Callback):
+    """Shows, when training ends, a fixed sample of validation images on TensorBoard's page PROJECTOR: each as a
+    thumbnail with its class at the input of the network's last linear layer. Off without validation or such a layer."""
+
+    def __init__(self, num_images: int = 500) -> None:
+        """
+        Args:
+            num_images: at most this many validation images, the same in all runs with the same split.
+
+        Raises:
+            ValueError: if the number is out of range.
+        """
+        if num_images < 1:
+            raise ValueError(f"num_images {num_images} must be at least 1")
+        self.num_images = num_images
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+        net, writer = getattr(pl_module, "net", None), summary_writer(trainer)
+        if not writer or not isinstance(data, ImageDataModule) or not isinstance(net, nn.Module):
+            return
+        with display_only("the page PROJECTOR"):
+            images_NHWC, labels_N = data.image_set("train")
+            sample_B = rng.permutation(len(data.val_indices), 0, rng.Stream.SPLIT)[: self.num_images]
+            indices_B = data.val_indices[sample_B].to(images_NHWC.device)
+            images_BCHW = images_NHWC[indices_B].permute(0, 3, 1, 2).float() / 255
+            features_BD = last_features(net, data.normalize_images(images_BCHW)) if len(indices_B) else None
+            if features_BD is None:
+                return
+            names = class_names(trainer, data.num_classes)
+            shown_BCHW = images_BCHW[:, : 3 if images_BCHW.shape[1] >= 3 else 1]
+            thumbnails_BCHW = F.interpolate(shown_BCHW, (_THUMBNAIL, _THUMBNAIL), mode="bilinear", antialias=True)
+            writer.add_embedding(
+                features_BD.cpu(),
+                [names[label] for label in labels_N[indices_B].tolist()],
+                thumbnails_BCHW.expand(-1, 3, -1, -1).cpu(),
+                trainer.global_step,
+                "validation",
+            )
+
+
+@torch.no_grad()
+def last_features(net: nn.Module, images_BCHW: Tensor) -> Tensor | None:
+    """The input (B, D) of the linear layer that is called last, in evaluation mode; None without such a layer."""
+    found: list[Tensor] = []
+
+    def keep(module: nn.Module, inputs: tuple[Any, ...]) -> None:
+        found[:] = [inputs[0].flatten(1).float()]
+
+    modes = {module: module.training for module in net.modules()}
+    hooks = [one.register_forward_pre_hook(keep) for one in net.modules() if isinstance(one, nn.Linear)]
+    weights = next(net.parameters(), images_BCHW)
+    net.eval()
+    features: list[Tensor] = []
+    try:
+        for batch_BCHW in images_BCHW.split(_BATCH):
+            net.forward(batch_BCHW.to(weights.device, weights.dtype))  # not the compiled call, which skips the hooks
+            features += found
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, training in modes.items():
+            module.training = training
+    return torch.cat(features) if features else None

@@ -1,0 +1,153 @@
+"""Images of a test, selected by how they were classified, and why.
+
+Shapes: N samples, B of them shown, H rows, W columns, C channels, K classes.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+import torch
+from lightning import LightningModule, Trainer
+from torch import Tensor
+
+from src.callbacks.class_names import class_names
+from src.callbacks.display_only import display_only
+from src.callbacks.image_grid import image_grid
+from src.callbacks.log_image import image_loggers, log_image
+from src.callbacks.test_samples import TestSamples, TestSamplesCallback
+from src.data import ImageDataModule
+from src.models.class_activation import class_activation_maps
+
+MAX_LETTERS = 11  # of the name of a class in a caption
+
+
+class _ShownSamples(TestSamplesCallback):
+    """Shows a few images of a test set, if it is an ImageDataModule's."""
+
+    def __init__(self, num_images: int) -> None:
+        if num_images < 1:
+            raise ValueError(f"num_images {num_images} must be at least 1")
+        self.num_images = num_images
+
+    def on_test_samples(self, trainer: Trainer, pl_module: LightningModule, samples: TestSamples) -> None:
+        data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+        if isinstance(data, ImageDataModule) and image_loggers(trainer):
+            with display_only(f"the image of {type(self).__name__}"):
+                self.show(trainer, pl_module, samples, data)
+
+    @abstractmethod
+    def show(self, trainer: Trainer, pl_module: LightningModule, samples: TestSamples, data: ImageDataModule) -> None:
+        """Logs the image."""
+
+
+class ConfidentMistakes(_ShownSamples):
+    """Shows, after a test, the misclassified images with the largest probability of the predicted class."""
+
+    def __init__(self, num_images: int = 12) -> None:
+        """
+        Args:
+            num_images: how many.
+
+        Raises:
+            ValueError: if the number is out of range.
+        """
+        super().__init__(num_images)
+
+    def show(self, trainer: Trainer, pl_module: LightningModule, samples: TestSamples, data: ImageDataModule) -> None:
+        rows_B = confident_mistakes(samples, self.num_images)
+        title = "Most confident mistakes" if len(rows_B) else "No mistakes; the most confident images"
+        if not len(rows_B):
+            rows_B = samples.losses_N.argsort()[: self.num_images]
+        names = class_names(trainer, samples.logits_NK.shape[1])
+        figure = image_grid(_images(data, samples, rows_B), captions(samples, rows_B, names), columns=4, title=title)
+        log_image(trainer, "view_test/mistakes", figure)
+
+
+class LossExtremes(_ShownSamples):
+    """Shows, after a test, the images with the highest and those with the lowest loss."""
+
+    def __init__(self, num_images: int = 8) -> None:
+        """
+        Args:
+            num_images: how many of each.
+
+        Raises:
+            ValueError: if the number is out of range.
+        """
+        super().__init__(num_images)
+
+    def show(self, trainer: Trainer, pl_module: LightningModule, samples: TestSamples, data: ImageDataModule) -> None:
+        order_N, names = samples.losses_N.argsort(descending=True), class_names(trainer, samples.logits_NK.shape[1])
+        for which, rows_B in (("highest", order_N), ("lowest", order_N.flip(0))):
+            rows_B = rows_B[: self.num_images]
+            shown = image_grid(_images(data, samples, rows_B), captions(samples, rows_B, names), 4, f"The {which} loss")
+            log_image(trainer, f"view_test/{which}_loss", shown)
+
+
+class MistakeMaps(_ShownSamples):
+    """Shows, after a test, what in the most confident mistakes speaks for the predicted and for the true class, by
+    Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391). Off where the network has no feature map of channels, rows and
+    columns."""
+
+    def __init__(self, num_images: int = 6) -> None:
+        """
+        Args:
+            num_images: how many mistakes, one per row.
+
+        Raises:
+            ValueError: if the number is out of range.
+        """
+        super().__init__(num_images)
+
+    def show(self, trainer: Trainer, pl_module: LightningModule, samples: TestSamples, data: ImageDataModule) -> None:
+        rows_B = confident_mistakes(samples, self.num_images)
+        net = getattr(pl_module, "net", None)
+        if not len(rows_B) or not isinstance(net, torch.nn.Module):
+            return
+        images_BHWC = _images(data, samples, rows_B)
+        normalized_BCHW = data.normalize_images(images_BHWC.permute(0, 3, 1, 2).float() / 255)
+        weights = next(net.parameters(), normalized_BCHW)
+        normalized_BCHW = normalized_BCHW.to(weights.device, weights.dtype).repeat_interleave(2, 0)
+        classes_B = torch.stack([samples.logits_NK[rows_B].argmax(-1), samples.labels_N[rows_B]], 1).flatten()
+        maps_BHW = class_activation_maps(net, normalized_BCHW, classes_B.to(weights.device))
+        if maps_BHW is None:
+            return
+        names = class_names(trainer, samples.logits_NK.shape[1])
+        # Three images per row: as it is, and with the maps of the predicted and of the true class.
+        maps_B3HW = torch.cat([torch.zeros_like(maps_BHW[::2, None]), maps_BHW.unflatten(0, (-1, 2))], 1)
+        texts = [
+            text
+            for predicted, true in classes_B.unflatten(0, (-1, 2)).tolist()
+            for text in ("the image", f"why {_short(names[int(predicted)])}", f"why {_short(names[int(true)])} (true)")
+        ]
+        images_B3HWC = images_BHWC.repeat_interleave(3, 0)
+        figure = image_grid(images_B3HWC, texts, 3, "What speaks for a class", maps_B3HW.flatten(0, 1).cpu())
+        log_image(trainer, "view_test/mistakes_why", figure)
+
+
+def confident_mistakes(samples: TestSamples, count: int) -> Tensor:
+    """Which rows of the samples are misclassified with the largest probabilities, int64 (B,)."""
+    confidence_N, predicted_N = samples.logits_NK.softmax(-1).max(-1)
+    wrong_N = (predicted_N != samples.labels_N).nonzero()[:, 0]
+    return wrong_N[confidence_N[wrong_N].argsort(descending=True, stable=True)][:count]
+
+
+def captions(samples: TestSamples, rows_B: Tensor, names: list[str]) -> list[str]:
+    """The true and the predicted class of each sample, with the probability of the predicted one."""
+    probability_B, predicted_B = samples.logits_NK[rows_B].softmax(-1).max(-1)
+    return [
+        f"{_short(names[int(true)])}\n→ {_short(names[int(predicted)])} {probability:.0%}"
+        for true, predicted, probability in zip(
+            samples.labels_N[rows_B].tolist(), predicted_B.tolist(), probability_B.tolist(), strict=True
+        )
+    ]
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= MAX_LETTERS else f"{name[: MAX_LETTERS - 1]}…"
+
+
+def _images(data: ImageDataModule, samples: TestSamples, rows_B: Tensor) -> Tensor:
+    images_NHWC = data.image_set("test").images_NHWC
+    return images_NHWC[samples.indices_N[rows_B].to(images_NHWC.device)].cpu()

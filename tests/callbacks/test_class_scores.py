@@ -1,0 +1,37 @@
+"""Precision and recall of each class in a test."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from src.callbacks import ClassScores
+from src.callbacks.class_scores import plot, precision_recall
+
+
+def test_precision_and_recall_by_hand() -> None:
+    # Class 2 is never predicted, class 3 has no samples.
+    precision_K, recall_K = precision_recall(torch.tensor([0, 0, 1, 3]), torch.tensor([0, 1, 1, 2]), num_classes=4)
+    assert precision_K.tolist() == pytest.approx([0.5, 1, float("nan"), 0], nan_ok=True)
+    assert recall_K.tolist() == pytest.approx([1, 0.5, 0, float("nan")], nan_ok=True)
+
+
+def test_the_lowest_class_is_first_and_what_is_missing_is_named() -> None:
+    precision_K, recall_K = torch.tensor([0.5, 1, float("nan"), 0]), torch.tensor([1, 0.5, 0, float("nan")])
+    (axes,) = plot(precision_K, recall_K, ["a", "b", "c", "d"], max_classes=4).axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["c", "a", "b", "d"]
+    texts = [text.get_text() for text in axes.texts]
+    assert texts == ["never predicted", "0.00", "0.50", "1.00", "1.00", "0.50", "0.00", "no samples"]
+
+
+def test_of_many_classes_the_lowest_are_shown() -> None:
+    scores_K = torch.linspace(0, 1, 1000)
+    figure = plot(scores_K, scores_K, [str(number) for number in range(1000)], max_classes=3)
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["0", "1", "2"]
+    assert "the 3 lowest of 1000 classes" in axes.get_title()
+
+
+def test_no_classes() -> None:
+    with pytest.raises(ValueError, match="max_classes 0 must be at least 1"):
+        ClassScores(max_classes=0)
