@@ -12,7 +12,9 @@ import hashlib
 import struct
 from enum import IntEnum
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -45,6 +47,15 @@ def permutation(n: int, seed: int, *counters: int) -> Tensor:
 def uniforms(n: int, k: int, seed: int, *counters: int) -> Tensor:
     """Uniform numbers in [0, 1), float32 (N, K). Row i belongs to sample i on every process."""
     return torch.rand(n, k, generator=generator(seed, *counters))
+
+
+def mixed(ids_N: NDArray[np.uint64], seed: int, *counters: int) -> NDArray[np.float64]:
+    """A uniform number in [0, 1) for each id, which depends on the id, the seed and the counters only: the finalizer of
+    SplitMix64 (Steele, Lea and Flood 2014, doi 10.1145/2660193.2660195)."""
+    bits_N = ids_N ^ np.uint64(key(seed, *counters))
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        bits_N = (bits_N ^ (bits_N >> np.uint64(shift))) * np.uint64(factor)
+    return ((bits_N ^ (bits_N >> np.uint64(31))) >> np.uint64(11)) / 2**53
 
 
 def between(uniform: Tensor, low: float, high: float) -> Tensor:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 
-from src.rng import Stream, between, generator, key, permutation, uniforms
+from src.rng import Stream, between, generator, key, mixed, permutation, uniforms
 
 
 @pytest.mark.parametrize(
@@ -103,3 +104,14 @@ def test_between_includes_its_bounds_and_does_not_exceed_them(low: float, high: 
     torch.testing.assert_close(ends, torch.tensor([low, (low + high) / 2, high]))
     low_, high_ = torch.tensor([low, high]).tolist()  # as float32 has them
     assert low_ <= ends[0] <= ends[2] <= high_
+
+
+def test_mixed_numbers_are_uniform_and_depend_on_id_and_seed() -> None:
+    ids_N = np.arange(10000, dtype=np.uint64)
+    uniform_N = mixed(ids_N, 1, 2)
+    assert (uniform_N >= 0).all() and (uniform_N < 1).all()
+    counts = np.histogram(uniform_N, 10, (0, 1))[0]
+    assert (abs(counts - 1000) < 120).all()  # standard deviation 30
+    assert abs(np.corrcoef(uniform_N[:-1], uniform_N[1:])[0, 1]) < 0.04
+    assert (mixed(ids_N[5:6], 1, 2) == uniform_N[5]).all()
+    assert abs(np.corrcoef(uniform_N, mixed(ids_N, 2, 2))[0, 1]) < 0.04

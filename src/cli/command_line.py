@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from src.cli import config_file
 from src.cli.argument_checks import check_duration, check_effect, run_named_in
 from src.cli.faults import is_fault
 from src.cli.help import EPILOG, ShortHelp, TrainerHelp
-from src.cli.parser import Parser
+from src.cli.parser import Parser, has_argument
 from src.data import ImageDataModule
 from src.data.image_spec import ImageSpec
 from src.errors import RankLost, UserError
@@ -209,6 +210,7 @@ class CLI(ExplicitConfiguration, LightningCLI):
     def instantiate_classes(self) -> None:
         """Builds data module, model and trainer; what a constructor raises about its arguments becomes a UserError."""
         try:
+            self._fit_net_to_data()
             super().instantiate_classes()
         except (ValueError, TypeError, RuntimeError, AssertionError, ImportError) as error:
             if isinstance(error.__cause__, UserError):  # of `_num_classes`
@@ -221,6 +223,20 @@ class CLI(ExplicitConfiguration, LightningCLI):
             self.model.settings = {
                 name: value for name, value in flatten(self.experiment).items() if name in self.given
             }
+
+    def _fit_net_to_data(self) -> None:
+        """Sets the network's `num_classes`, if it has this argument and the command line does not give it, to that of
+        the data."""
+        config = self.config.get(str(self.subcommand), self.config)
+        net, parser = config.model.net, self._parser(self.subcommand)
+        given = any(re.match(r"--model\.net\.(init_args\.)?num_classes\b", argument) for argument in self._arguments)
+        if given or not has_argument(net.class_path, "num_classes"):
+            return
+        num_classes = self._num_classes(parser.instantiate(Namespace(data=config.data), False).data)
+        init_args = net.init_args = net.get("init_args") or Namespace()
+        if init_args.get("num_classes") != num_classes:
+            init_args.num_classes = num_classes
+            self.experiment["model"]["net"].setdefault("init_args", {})["num_classes"] = num_classes
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Builds the trainer with the run directory."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import inspect
+import pkgutil
 import re
 from typing import Any, NoReturn
 
-from jsonargparse import set_parsing_settings
+from jsonargparse import ArgumentParser, set_parsing_settings
 from lightning import Callback
 from lightning.pytorch.cli import LightningArgumentParser
 from torch import nn
@@ -99,3 +100,12 @@ class Parser(LightningArgumentParser):
             name[2:] for name in self._option_string_actions if name[:2] == "--" and not name.endswith(("help", "+"))
         ]
         return [*own, *(name for parser in self._subcommand_parsers.values() for name in parser._options())]
+
+
+def has_argument(class_path: str, name: str) -> bool:
+    """Whether a class or a function has an argument, or hands its `**kwargs` to a function that has it."""
+    component, parser = pkgutil.resolve_name(class_path), ArgumentParser()
+    if inspect.ismodule(component):  # torchvision.models.alexnet is also a function, which the colon chooses
+        component = pkgutil.resolve_name(":".join(class_path.rsplit(".", 1)))
+    add = parser.add_class_arguments if inspect.isclass(component) else parser.add_function_arguments
+    return f"own.{name}" in add(component, "own", fail_untyped=False)

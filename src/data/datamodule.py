@@ -11,7 +11,6 @@ from typing import Any, Literal, NamedTuple
 
 import torch
 from lightning import LightningDataModule
-from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from src import rng
@@ -75,7 +74,8 @@ class ImageDataModule(LightningDataModule, ABC):
         Args:
             batch_size: images per step over all processes.
             val_fraction: fraction of the training set used for validation, in [0, 1); 0 for none.
-            split: which samples validate: the last ones (`tail`, as in Keras), `random`, or `stratified` by class.
+            split: which samples validate: the last ones (`tail`, as in Keras), `random`, `stratified` by class, or by
+                a `hash` of each, so that added samples move no other.
             split_seed: seed of the split, separate from `seed` so that runs with different seeds are comparable.
             augment: augmentations of the training images, applied in this order.
             normalize: `unit` divides by 255 as the notebooks do, `standard` also subtracts the dataset's mean from
@@ -181,10 +181,13 @@ class ImageDataModule(LightningDataModule, ABC):
             for subset, (images_NHWC, labels_N) in self._sets.items():
                 self._sets[subset] = ImageSet(images_NHWC, positions_K.to(labels_N.device)[labels_N])
             self._positions_K = positions_K if self._positions_K is None else positions_K[self._positions_K]
-            rank_zero_info(f"labels are those of the model's classes with the same name: {shortened(spec.classes)}")
             self.classes = spec.classes
         self.mean, self.std = spec.mean, spec.std
         self.normalize = "standard" if any(spec.mean) or set(spec.std) != {1.0} else "unit"
+
+    def split_uniforms(self) -> Tensor | None:
+        """For the split `hash`, a random number in [0, 1) for each training sample; None takes its index."""
+        return None
 
     def example_images(self, batch_size: int, subset: Subset = "train") -> Tensor:
         """Black images (B, C, H, W) of a subset's size, to run a network once."""
@@ -197,7 +200,9 @@ class ImageDataModule(LightningDataModule, ABC):
         """Reads the training set for `fit` and `validate`, the test set only for `test` and `predict`."""
         if stage in ("fit", "validate"):
             labels_N = self.image_set("train").labels_N.cpu()
-            self.train_indices, self.val_indices = split(labels_N, self.split, self.val_fraction, self.split_seed)
+            self.train_indices, self.val_indices = split(
+                labels_N, self.split, self.val_fraction, self.split_seed, self.split_uniforms()
+            )
         else:
             self.image_set("test")
 

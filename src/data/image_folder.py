@@ -1,17 +1,22 @@
 """Your own images, in one folder per class."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
+from torch import Tensor
 
+from src import rng
 from src.data.batch import ImageSet
 from src.data.datamodule import ImageDataModule, Preparation, Subset
+from src.data.image_spec import ImageSpec
 from src.data.split import Split
-from src.data.storage.decode import Resize
-from src.data.storage.folder_cache import CHANNELS, FolderCache
+from src.data.storage.decode import MAX_PIXELS, Resize
+from src.data.storage.folder_cache import CHANNELS, IDS, REPORT, FolderCache
 from src.data.storage.folder_scan import list_files, read_layout
 from src.data.storage.image_cache import ImageCache
 from src.data.storage.progress import info
@@ -35,10 +40,12 @@ class ImageFolder(ImageDataModule):
         resize: Resize = "crop",
         test_fraction: float = 0.1,
         on_bad: Literal["error", "skip"] = "error",
+        white: float | None = None,
+        max_pixels: int = MAX_PIXELS,
         cache_dir: str = "data/cache",
         mean: Sequence[float] | None = None,
         std: Sequence[float] | None = None,
-        split: Split = "stratified",
+        split: Split = "hash",
         **kwargs: Any,
     ) -> None:
         """
@@ -51,11 +58,15 @@ class ImageFolder(ImageDataModule):
             test_fraction: fraction of the images that becomes the test set, in [0, 1), if `data_dir` has no `train`.
                 The path alone decides, so the test set stays the same when images are added.
             on_bad: files that cannot be decoded are an `error` that names them, or are left out with one line (`skip`).
+                A file whose suffix is not that of an image is ignored.
+            white: the value that becomes white in images of more than 8 bits, and of floats, that do not state it;
+                null measures it on the training images, and reports it.
+            max_pixels: width times height above which a file is refused.
             cache_dir: folder for the decoded images, 3 * image_size^2 bytes each.
             mean: of each channel, in [0, 1]; none measures it on the training images.
             std: of each channel; none measures it on the training images.
-            split: how validation images are chosen if there is no `val`: `stratified` by class or `random`. (`tail`
-                would choose the last classes.)
+            split: how validation images are chosen if there is no `val`: by a `hash` of their paths, so that added or
+                removed images move no other, `stratified` by class or `random`. (`tail` would choose the last classes.)
             **kwargs: see ImageDataModule.
 
         Raises:
@@ -68,9 +79,11 @@ class ImageFolder(ImageDataModule):
             raise ValueError(f"test_fraction {test_fraction} is outside [0, 1); use 0.1 for a tenth, 0 for none")
         if split == "tail":
             raise ValueError(
-                "split tail would validate on the last classes only, since files are sorted by class; use stratified "
-                "or random"
+                "split tail would validate on the last classes only, since files are sorted by class; use hash, "
+                "stratified or random"
             )
+        if white is not None and white <= 0:
+            raise ValueError(f"white {white} must be above 0")
         for name, value in {"mean": mean, "std": std}.items():
             if value is not None and len(value) != CHANNELS:
                 raise ValueError(f"{name} {list(value)} must have {CHANNELS} numbers, for red, green and blue")
@@ -83,6 +96,9 @@ class ImageFolder(ImageDataModule):
         self.resize: Resize = resize
         self.test_fraction = test_fraction
         self.on_bad = on_bad
+        self.white = {} if white is None else {"": white}
+        self._model_white: dict[str, float] = {}
+        self.max_pixels = max_pixels
         self.cache_dir = Path(cache_dir).expanduser().absolute()
         self._mean, self._std = mean, std
 
@@ -90,23 +106,26 @@ class ImageFolder(ImageDataModule):
     def has_test(self) -> bool:
         return "test" in self.layout.folders or (not self.layout.is_divided and self.test_fraction > 0)
 
-    def _folder_cache(self) -> FolderCache:
+    def _folder_cache(self, white: Mapping[str, float]) -> FolderCache:
         files = list_files(self.layout, self.test_fraction)
-        return FolderCache(self.root, files, self.image_size, self.resize, self.cache_dir)
+        return FolderCache(self.root, files, self.image_size, self.resize, self.cache_dir, white, self.max_pixels)
 
     @cached_property
     def _cache(self) -> ImageCache:  # opened once per process, so that a test after a fit uses the same files
-        cache = self._folder_cache().open()
+        cache = self._folder_cache(self.white).open()
+        measured = cache.meta["white"]
+        if any(measured.get(kind, value) != value for kind, value in self._model_white.items()):
+            cache = self._folder_cache({**measured, **self._model_white}).open()
         bad, num_good = cache.meta["bad"], len(cache.images.labels_N)
         if bad and self.on_bad == "error":
             lines = [f"  {path}: {reason}" for path, reason in list(bad.items())[:MAX_NAMED]]
             if len(bad) > MAX_NAMED:
-                lines.append(f"  and {len(bad) - MAX_NAMED:,} more")
+                lines.append(f"  and {len(bad) - MAX_NAMED:,} more: see {cache.folder / REPORT}")
             first = f"{len(bad):,} of {len(bad) + num_good:,} files in {self.root} cannot be decoded:"
             last = "Repair or remove them, or leave them out with --data.on_bad skip"
             raise UserError("\n".join([first, *lines, last]))
-        counts_K = cache.images.labels_N[: cache.meta["counts"]["train"]].bincount(minlength=self.num_classes)
-        if empty := [name for name, count in zip(self.classes, counts_K, strict=True) if not count]:
+        counts_K = cache.images.labels_N[: cache.meta["counts"]["train"]].bincount(minlength=len(self.layout.classes))
+        if empty := [name for name, count in zip(self.layout.classes, counts_K, strict=True) if not count]:
             raise UserError(f"no training file of {', '.join(empty)} in {self.root} can be decoded")
         return cache
 
@@ -116,9 +135,10 @@ class ImageFolder(ImageDataModule):
         if is_first and (bad := self._cache.meta["bad"]):
             path, reason = next(iter(bad.items()))
             info(f"{len(bad):,} files in {self.root} cannot be decoded and are left out, such as {path}: {reason}")
+            info(f"all of them are in {self._cache.folder / REPORT}")
 
     def pending_preparation(self) -> Preparation | None:
-        folder_cache = self._folder_cache()
+        folder_cache = self._folder_cache(self.white)
         if folder_cache.find():
             return None
         count = len(folder_cache.files.paths)
@@ -134,6 +154,12 @@ class ImageFolder(ImageDataModule):
             indices = torch.arange(meta["counts"]["train"] + meta["counts"]["val"])
             self.train_indices, self.val_indices = indices.tensor_split([meta["counts"]["train"]])
 
+    def split_uniforms(self) -> Tensor:
+        """From the hash of the path and `split_seed`, to 53 bits."""
+        cache = self._cache
+        ids_N = np.load(cache.folder / IDS)[: cache.meta["counts"]["train"] + cache.meta["counts"]["val"]]
+        return torch.from_numpy(rng.mixed(ids_N, self.split_seed, rng.Stream.SPLIT))
+
     def read(self, subset: Subset) -> ImageSet:
         """Opens the cache; in "train" the validation images come after the training images."""
         counts = self._cache.meta["counts"]
@@ -146,6 +172,16 @@ class ImageFolder(ImageDataModule):
         rows = slice(first_test) if subset == "train" else slice(first_test, None)
         images_NHWC, labels_N = self._cache.images
         return ImageSet(images_NHWC[rows], labels_N[rows])
+
+    @property
+    def spec(self) -> ImageSpec:
+        """With what becomes white in images of more than 8 bits."""
+        return replace(super().spec, white=self._cache.meta["white"])
+
+    def use_spec(self, spec: ImageSpec) -> None:
+        """Also uses what becomes white, if nothing has been read yet."""
+        super().use_spec(spec)
+        self._model_white = spec.white
 
     def describe(self) -> dict[str, Any]:
         """With the fingerprint of all paths, sizes and times, since reading every pixel could take longer than an

@@ -5,7 +5,7 @@ Shapes: B images, C channels, H rows, W columns.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 
 import torch
@@ -26,6 +26,7 @@ class ImageSpec:
         size: H and W of the input in pixels.
         channels: C, 3 for RGB and 1 for gray.
         resize: how an image of another size becomes this one; see ImageFolder.
+        white: the value that becomes white in images of more than 8 bits; see `src.data.storage.decode`.
     """
 
     classes: tuple[str, ...]
@@ -34,6 +35,7 @@ class ImageSpec:
     size: tuple[int, int]
     channels: int
     resize: Resize = "crop"
+    white: dict[str, float] = field(default_factory=dict)
 
     def normalize(self, images_BCHW: Tensor) -> Tensor:
         """Normalizes images in [0, 1]."""

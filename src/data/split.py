@@ -12,12 +12,23 @@ from torch import Tensor
 from src import rng
 from src.errors import UserError
 
-Split = Literal["tail", "random", "stratified"]
+Split = Literal["tail", "random", "stratified", "hash"]
 
 
-def split(labels_N: Tensor, how: Split, fraction: float, seed: int = 0) -> tuple[Tensor, Tensor]:
+def split(
+    labels_N: Tensor, how: Split, fraction: float, seed: int = 0, uniform_N: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     """Splits off a fraction in [0, 1) of a training set for validation: its last samples (`tail`, as Keras's
-    `validation_split` does), `random` ones, or the same fraction of each class to the nearest sample (`stratified`).
+    `validation_split` does), `random` ones, the same fraction of each class to the nearest sample (`stratified`), or
+    those whose own random number is below the fraction (`hash`), so that added samples move no other.
+
+    Args:
+        labels_N: classes of the training set.
+        how: one of the four.
+        fraction: of the samples.
+        seed: of the random ones.
+        uniform_N: the random numbers for `hash`, in [0, 1); None takes those of the sample indices. One sample of each
+            class is for training in any case, that with the largest.
 
     Returns:
         The training and the validation indices, in ascending order.
@@ -29,18 +40,32 @@ def split(labels_N: Tensor, how: Split, fraction: float, seed: int = 0) -> tuple
     if how not in get_args(Split):
         raise ValueError(f"split {how!r} is unknown; use one of {', '.join(get_args(Split))}")
     n = len(labels_N)
+    if how == "hash":
+        uniform_N = rng.uniforms(n, 1, seed, rng.Stream.SPLIT)[:, 0] if uniform_N is None else uniform_N
+        return _checked(*_by_hash(labels_N, fraction, uniform_N), fraction)
     order_N = torch.arange(n) if how == "tail" else rng.permutation(n, seed, rng.Stream.SPLIT)
     # Rounded down, as Keras does; 1e-6 so that 10 * (1 - 0.9) is 1 and not 0.
     train_size = math.floor(n * (1 - fraction) + 1e-6)
     if how == "stratified":
         order_N = _with_fraction_of_each_class_last(order_N, labels_N, fraction, n - train_size)
     train, validation = order_N.tensor_split([train_size])
+    return _checked(train.sort().values, validation.sort().values, fraction)
+
+
+def _checked(train: Tensor, validation: Tensor, fraction: float) -> tuple[Tensor, Tensor]:
     if len(train) == 0 or (fraction > 0 and len(validation) == 0):
         raise UserError(
-            f"val_fraction {fraction} leaves {len(train)} training and {len(validation)} validation samples of {n}; "
-            "use one that leaves some of each, or 0 for no validation"
+            f"val_fraction {fraction} leaves {len(train)} training and {len(validation)} validation samples of "
+            f"{len(train) + len(validation)}; use one that leaves some of each, or 0 for no validation"
         )
-    return train.sort().values, validation.sort().values
+    return train, validation
+
+
+def _by_hash(labels_N: Tensor, fraction: float, uniform_N: Tensor) -> tuple[Tensor, Tensor]:
+    largest_K = torch.zeros(int(labels_N.max()) + 1 if len(labels_N) else 0, dtype=uniform_N.dtype)
+    largest_K = largest_K.scatter_reduce(0, labels_N, uniform_N, "amax")
+    trains_N = (uniform_N >= fraction) | (uniform_N == largest_K[labels_N])
+    return trains_N.nonzero()[:, 0], (~trains_N).nonzero()[:, 0]
 
 
 def _with_fraction_of_each_class_last(order_N: Tensor, labels_N: Tensor, fraction: float, total: int) -> Tensor:

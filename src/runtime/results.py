@@ -14,6 +14,7 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
 
+from src.data import ImageDataModule
 from src.errors import UserError
 from src.runtime import file_format, run_directory
 from src.runtime.run_checkpoints import ends_within_epoch, run_checkpoints_of
@@ -107,7 +108,9 @@ class RunResults(Callback):
         config, saved = getattr(pl_module, "config", None), directory / run_directory.CONFIG
         differs = run_directory.diff(file_format.read_config(saved), config) if config and saved.is_file() else []
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        self._update(trainer, {}, {"time": now, "differs": differs, **content})
+        data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+        measured = {"data": data.describe()} if isinstance(data, ImageDataModule) else {}
+        self._update(trainer, {}, {"time": now, "differs": differs, **measured, **content})
 
     def _elapsed(self) -> float:
         return self._seconds + time.perf_counter() - self._started

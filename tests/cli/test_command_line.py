@@ -66,6 +66,7 @@ def test_testing_a_run_again_has_the_same_result(cli: Run, tiny: list[str], tmp_
     short, same = second.pop("evaluations")
     assert second == first
     assert same.pop("time") >= short["time"]
+    assert same.pop("data")["test"]["images"] == 40
     assert same == {"differs": [], **first["test"]}
     assert short["differs"] == ["trainer.limit_test_batches was None, is 1"]
 
@@ -310,7 +311,7 @@ REFUSED = {
     "misspelled key": (["--trainer.max_epoch=3"], "did you mean trainer.max_epochs"),
     "misspelled key of the data": (["--data.batchsize=3"], "did you mean batch_size?"),
     "misspelled key of the model": (["--model.label_smothing=0.1"], "did you mean model.label_smoothing"),
-    "misspelled value": (["--data.split=tial"], "'tail', 'random', 'stratified', not tial"),
+    "misspelled value": (["--data.split=tial"], "'tail', 'random', 'stratified', 'hash', not tial"),
     "word for a number": (["--data.batch_size=many"], "data.batch_size (src.data.Shapes): expected int, not many"),
     "negative batch": (["--data.batch_size=-1"], "batch_size -1 must be at least 1"),
     "no epoch size": (["--data.train_size=0"], "train_size 0 must be at least 1"),

@@ -6,7 +6,7 @@ import pytest
 from torch import nn
 
 from src.cli.explanation import explain
-from src.cli.parser import Parser
+from src.cli.parser import Parser, has_argument
 from src.data import ImageDataModule
 from src.errors import UserError
 
@@ -39,7 +39,7 @@ def error_of(*arguments: str) -> str:
         ("--data=src.data.Shapes --data.batch_size=x", "data.batch_size (src.data.Shapes): expected int, not x"),
         (
             "--data=src.data.Shapes --data.split=tial",
-            "data.split (src.data.Shapes): expected one of 'tail', 'random', 'stratified', not tial",
+            "data.split (src.data.Shapes): expected one of 'tail', 'random', 'stratified', 'hash', not tial",
         ),
         (
             "--data=src.data.Shapes --data.augment+=src.data.augment.Flip --data.augment.probabilty=1",
@@ -74,3 +74,17 @@ def test_a_fault_in_the_wording_shows_the_original_text(monkeypatch: pytest.Monk
 
     monkeypatch.setattr("src.cli.parser.explain", broken)
     assert error_of("--data=3").startswith('Parser key "data": ')
+
+
+@pytest.mark.parametrize(
+    ("class_path", "expected"),
+    [
+        ("src.models.SimpleCNN", True),
+        ("torchvision.models.resnet18", True),  # by its **kwargs
+        ("torchvision.models.alexnet", True),  # also the name of its module
+        ("torch.nn.Flatten", False),
+        ("torchvision.models.resnet.conv3x3", False),
+    ],
+)
+def test_arguments_of_a_class_path(class_path: str, expected: bool) -> None:
+    assert has_argument(class_path, "num_classes") is expected

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import subprocess
@@ -7,8 +8,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from src.data import ImageFolder
@@ -78,16 +81,43 @@ def test_train_val_and_test_folders_are_the_split(tmp_path: Path) -> None:
 
 def test_without_val_the_training_images_are_split(tmp_path: Path) -> None:
     fill(tmp_path / "p/train")
-    made = ready(tmp_path / "p", val_fraction=0.2)
+    made = ready(tmp_path / "p", val_fraction=0.2, split="stratified")
     assert made.image_set("train").labels_N[made.val_indices].tolist() == [0, 0, 1, 1]
 
 
 def test_mean_and_std_are_measured_or_given(tmp_path: Path) -> None:
     root = fill(tmp_path / "p", count=1)  # values of 0 and 150: mean and std are 75
-    assert ready(root, test_fraction=0.0, val_fraction=0.5).mean == (round(75 / 255, 4),) * 3
-    assert ready(root, test_fraction=0.0, val_fraction=0.5).std == (round(75 / 255, 4),) * 3
-    given = ready(root, test_fraction=0.0, val_fraction=0.5, mean=[0.1, 0.2, 0.3], std=[1, 2, 3])
+    assert ready(root, test_fraction=0.0, val_fraction=0.0).mean == (round(75 / 255, 4),) * 3
+    assert ready(root, test_fraction=0.0, val_fraction=0.0).std == (round(75 / 255, 4),) * 3
+    given = ready(root, test_fraction=0.0, val_fraction=0.0, mean=[0.1, 0.2, 0.3], std=[1, 2, 3])
     assert given.mean == (0.1, 0.2, 0.3) and given.std == (1, 2, 3)
+
+
+def test_validation_does_not_move_when_a_file_is_added(tmp_path: Path) -> None:
+    root = fill(tmp_path / "p", count=40)
+    before = ready(root, val_fraction=0.3)
+    val = grays(before, "train", before.val_indices)
+    Image.new("L", (6, 6), 101).save(root / "dark" / "00.png")
+    (root / "light" / "9.png").unlink()
+    after = ready(root, val_fraction=0.3)
+    assert grays(after, "train", after.val_indices) - {101} == val - {159}
+    assert after.image_set("train").labels_N[after.val_indices].bincount().min() > 4
+    other = ready(root, val_fraction=0.3, split_seed=1)
+    assert grays(other, "train", other.val_indices) - {101} != val - {159}
+
+
+def test_an_evaluation_uses_the_white_of_the_model(tmp_path: Path) -> None:
+    for kind in ("dark", "light"):
+        (tmp_path / "p" / kind).mkdir(parents=True)
+        Image.fromarray(np.full((4, 4), 1000, np.uint16)).save(tmp_path / "p" / kind / "1.png")
+    first = ready(tmp_path / "p", test_fraction=0.0, val_fraction=0.0)
+    assert first.spec.white == {"16-bit PNG": 1023}
+    model = dataclasses.replace(first.spec, white={"16-bit PNG": 4095})
+    evaluated = data(tmp_path / "p", test_fraction=0.0, val_fraction=0.0)
+    evaluated.use_spec(model)
+    evaluated.setup("validate")
+    assert grays(evaluated, "train", torch.arange(2)) == {round(1000 / 4095 * 255)}
+    assert evaluated.spec.white == model.white
 
 
 def test_missing_test_set_is_reported(tmp_path: Path) -> None:
@@ -111,7 +141,10 @@ def test_error_names_up_to_20_bad_files(tmp_path: Path) -> None:
     lines = str(caught.value).splitlines()
     assert lines[0] == f"23 of 43 files in {root} cannot be decoded:"
     assert lines[1:3] == ["  dark/bad00.png: empty", "  dark/bad01.png: empty"]
-    assert lines[20:22] == ["  dark/bad19.png: empty", "  and 3 more"]
+    assert lines[20] == "  dark/bad19.png: empty"
+    assert lines[21].startswith("  and 3 more: see ")
+    report = Path(lines[21].split("see ")[1])
+    assert len([line for line in report.read_text().splitlines() if line.endswith(",left out,empty")]) == 23
     assert lines[22].endswith("leave them out with --data.on_bad skip")
     assert len(lines) == 23
 
@@ -166,6 +199,7 @@ def test_batches_are_channels_last(tmp_path: Path) -> None:
         ({"test_fraction": 1.0}, r"test_fraction 1.0 is outside \[0, 1\)"),
         ({"split": "tail"}, "split tail would validate on the last classes only"),
         ({"mean": [0.5]}, r"mean \[0.5\] must have 3 numbers"),
+        ({"white": 0.0}, "white 0.0 must be above 0"),
         ({"std": [0.5, 0.5, 0]}, r"std \[0.5, 0.5, 0\] must be above 0"),
     ],
 )
@@ -199,7 +233,7 @@ def arguments(tmp_path: Path) -> list[str]:
     fill(tmp_path / "p", count=20, size=12)
     return [
         *("--data=ImageFolder", f"--data.data_dir={tmp_path}/p", "--data.image_size=12", "--data.batch_size=8"),
-        *("--model.net=src.models.SimpleCNN", "--model.net.image_size=12", "--model.net.num_classes=2"),
+        *("--model.net=src.models.SimpleCNN", "--model.net.image_size=12"),
         *("--trainer.max_epochs=1", "--trainer.precision=32-true", "--trainer.accelerator=cpu"),
         *("--trainer.enable_progress_bar=false", "--trainer.default_root_dir=logs/a/b"),
     ]
@@ -240,6 +274,21 @@ def test_resuming_with_other_files_warns(
     cli("fit", "--resume=a/b", "--trainer.max_epochs=3", "--test_after_fit=false")
     output = capsys.readouterr().err
     assert "has changed since this run started" in output and "1 of them new or changed" in output
+
+
+@pytest.mark.slow
+def test_a_run_is_evaluated_on_another_folder_by_the_names_of_its_classes(
+    cli: Run, arguments: list[str], tmp_path: Path
+) -> None:
+    fill(tmp_path / "p/also", count=5)
+    cli("fit", *arguments, "--data.split=stratified", "--trainer.max_epochs=3")
+    config = yaml.safe_load(Path("logs/a/b/config.yaml").read_text())
+    assert config["model"]["net"]["init_args"]["num_classes"] == 3
+    fill(tmp_path / "q", size=12)
+    cli("test", "--run=a/b", f"--data.data_dir={tmp_path}/q", "--data.test_fraction=0.5", "--data.split=stratified")
+    (evaluation,) = json.loads(Path("logs/a/b/results.json").read_text())["evaluations"]
+    assert evaluation["test/acc_of/also"] is None and evaluation["test/acc_of/light"] == 1.0
+    assert evaluation["data"]["folder"] == f"{tmp_path}/q"
 
 
 @pytest.mark.slow

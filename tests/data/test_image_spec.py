@@ -35,8 +35,8 @@ def test_a_checkpoint_alone_classifies_a_file(tmp_path: Path) -> None:
     spec = ImageSpec(**saved["spec"])
     net = Linear(2)
     net.load_state_dict({name.removeprefix("net."): value for name, value in saved["state_dict"].items()})
-    pixels = decode(tmp_path / "p/light/7.png", spec.size[0], spec.resize)
-    assert not isinstance(pixels, str)
+    pixels, _ = decode(tmp_path / "p/light/7.png", spec.size[0], spec.resize, spec.white)
+    assert pixels is not None
     logits_1K = net(spec.normalize(torch.from_numpy(pixels.copy()).permute(2, 0, 1)[None] / 255))
     assert spec.classes == ("dark", "light") and spec.classes[int(logits_1K.argmax())] == "light"
     predicting = trainer(tmp_path / "run")

@@ -116,3 +116,19 @@ def test_subset_without_samples_is_rejected(how: Split, n: int, fraction: float,
 def test_fraction_zero_leaves_no_validation(how: Split):
     train, validation = split(classes(2, 3), how, 0.0)
     assert (train.tolist(), validation.tolist()) == ([0, 1, 2, 3, 4], [])
+
+
+def test_by_hash_added_samples_move_no_other() -> None:
+    labels_N = torch.arange(500) % 3
+    train, validation = split(labels_N, "hash", 0.2, seed=1)
+    assert sorted([*train.tolist(), *validation.tolist()]) == list(range(500))
+    assert 70 < len(validation) < 130  # 100 expected, with a standard deviation of 9
+    longer = split(torch.arange(600) % 3, "hash", 0.2, seed=1)[1]
+    assert longer[longer < 500].tolist() == validation.tolist()
+    assert split(labels_N, "hash", 0.2, seed=2)[1].tolist() != validation.tolist()
+
+
+def test_by_hash_each_class_keeps_a_training_sample() -> None:
+    uniform_N = torch.tensor([0.1, 0.05, 0.9, 0.15, 0.02])
+    train, validation = split(torch.tensor([0, 0, 1, 1, 2]), "hash", 0.5, uniform_N=uniform_N)
+    assert (train.tolist(), validation.tolist()) == ([0, 2, 4], [1, 3])

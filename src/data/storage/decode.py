@@ -1,42 +1,77 @@
 """Decodes one image file to pixels.
 
-Shapes: S rows and columns, C = 3 channels.
+Shapes: H rows, W columns, S rows and columns, C = 3 channels.
 """
 
+import os
+import stat
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from src.data.storage import depth
+
 Resize = Literal["crop", "squash", "pad"]
+MAX_PIXELS = 178_956_970  # of an image, as Pillow has it: a small file of more could fill the memory
 _BILINEAR = Image.Resampling.BILINEAR  # antialiased in Pillow
 
+Image.MAX_IMAGE_PIXELS = None  # `decode` has a limit of its own, which the user can set
 
-def decode(path: str | Path, size: int, resize: Resize = "crop") -> NDArray[np.uint8] | str:
+
+class Decoded(NamedTuple):
+    """The pixels of a file, uint8 (S, S, C), with a `note` on what of it they are, if not all; or None, and `note` is
+    the reason."""
+
+    pixels: NDArray[np.uint8] | None
+    note: str = ""
+
+
+def decode(
+    path: str | Path,
+    size: int,
+    resize: Resize = "crop",
+    white: Mapping[str, float] | None = None,
+    max_pixels: int = MAX_PIXELS,
+) -> Decoded:
     """Decodes the first frame of a file to RGB, upright by its EXIF orientation, transparent pixels on white.
 
-    Returns uint8 (S, S, C), or the reason why the file cannot be decoded. For `resize` see ImageFolder.
+    Args:
+        path: of the file.
+        size: S.
+        resize: see ImageFolder.
+        white: the value that becomes white in images of more than 8 bits that do not state it, by their `depth.kind`;
+            "" is for all others.
+        max_pixels: of the file.
     """
     try:
+        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a named pipe would wait forever
+            return Decoded(None, "not a regular file")
         with Image.open(path) as image:
+            if image.width * image.height > max_pixels:
+                return Decoded(None, f"its {image.width} x {image.height} pixels are more than max_pixels {max_pixels}")
+            note = "the first of several frames" if getattr(image, "is_animated", False) else ""
+            kind, values = depth.kind(image), {} if white is None else white
+            white_value = (depth.stated_white(image) or values.get(kind) or values.get("")) if kind else None
+            if kind and not white_value:
+                return Decoded(None, f"its {kind} pixels are of unknown range; give data.white")
             # JPEG only: decodes at 1/2 to 1/8 of the size, at least 2 S. A 12-megapixel photo takes 21 ms, not 246.
             image.draft(None, (2 * size, 2 * size))
-            return np.asarray(_resized(_rgb(ImageOps.exif_transpose(image)), size, resize))
+            upright = ImageOps.exif_transpose(image)
+            scaled = depth.scaled(upright, white_value) if white_value else upright
+            return Decoded(np.asarray(_resized(_rgb(scaled), size, resize)), note)
     except OSError as error:
         if isinstance(error, Image.UnidentifiedImageError):
-            return "empty" if Path(path).stat().st_size == 0 else "not a format that Pillow reads"
-        return error.strerror or str(error)
+            return Decoded(None, _unidentified(Path(path)))
+        return Decoded(None, error.strerror or str(error))
     except Exception as error:  # on a damaged file Pillow's decoders raise exceptions of any type
-        return f"{error} ({type(error).__name__})"
+        return Decoded(None, f"{error} ({type(error).__name__})")
 
 
 def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F":
-        raise ValueError("its pixels are floats of unknown range")
-    if image.mode.startswith("I"):  # 16 bits, which `convert` would clip at 255
-        return Image.fromarray((np.asarray(image) / 257).clip(0, 255).round().astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
@@ -52,3 +87,11 @@ def _resized(image: Image.Image, size: int, resize: Resize) -> Image.Image:
     if resize == "pad":
         return ImageOps.pad(image, square, _BILINEAR)
     return image.resize(square, _BILINEAR)
+
+
+def _unidentified(path: Path) -> str:
+    if path.stat().st_size == 0:
+        return "empty"
+    if path.suffix.lower() in (".heic", ".heif"):
+        return "HEIC, which Pillow does not read; convert it to JPEG"
+    return "not a format that Pillow reads"

@@ -5,7 +5,9 @@ Shapes: N files.
 
 from __future__ import annotations
 
+import mimetypes
 import os
+import re
 from array import array
 from collections.abc import Iterator
 from hashlib import blake2b
@@ -18,8 +20,15 @@ from numpy.typing import NDArray
 from src.errors import UserError, shortened
 
 SUBSETS = ("train", "val", "test")
-_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+# The names of folders of subsets, in any case.
+_NAMES = {
+    **dict.fromkeys(("train", "training", "train_set", "training_set", "seg_train"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev", "val_set", "validation_set", "seg_val"), "val"),
+    **dict.fromkeys(("test", "testing", "test_set", "seg_test"), "test"),
+}
+_LIKE_A_SUBSET = re.compile(r"(?:^|[^a-z])(?:train|val|valid|validation|test)(?:ing)?(?:$|[^a-z])", re.IGNORECASE)
 _NOT_IMAGES = {"Thumbs.db", "desktop.ini"}  # written by file browsers
+_TYPES = mimetypes.MimeTypes()  # without the files of the system, which differ between machines
 CACHE_TAG = "CACHEDIR.TAG"  # a folder that has this file is a cache (bford.info/cachedir), so it holds no images
 
 
@@ -42,22 +51,31 @@ class Listing(NamedTuple):
     subsets_N: NDArray[np.int8]  # positions in SUBSETS
     labels_N: NDArray[np.int64]  # positions in the classes
     keys_N: NDArray[np.uint64]  # hashes of path, size and modification time
+    ids_N: NDArray[np.uint64]  # hashes of the path, which decide what is for testing and for validation
+    ignored: tuple[str, ...] = ()  # files whose suffix is that of something other than an image
 
     def take(self, indices: NDArray[np.int64]) -> Listing:
         """Some of the files, in this order."""
         paths = [self.paths[index] for index in indices]
-        return Listing(paths, self.subsets_N[indices], self.labels_N[indices], self.keys_N[indices])
+        subsets_N, labels_N, keys_N, ids_N = self.subsets_N, self.labels_N, self.keys_N, self.ids_N
+        rows = (subsets_N[indices], labels_N[indices], keys_N[indices], ids_N[indices])
+        return Listing(paths, *rows, self.ignored)
 
 
 def read_layout(root: Path) -> Layout:
-    """Reads `root/CLASS/...`, or `root/train/CLASS/...` with `val` (also `valid`, `validation`) and `test`. Raises
-    UserError if it is neither, or the subsets do not have the same classes."""
+    """Reads `root/CLASS/...`, or `root/train/CLASS/...` with `val` (also `valid`, `validation`) and `test`, and other
+    spellings of these. Raises UserError if it is neither, or the subsets do not have the same classes."""
     folders = _subsets(root)
     classes = _folders(folders["train"])
     if len(classes) < 2:
         raise UserError(
             f"data_dir {root} must hold one folder per class, at least 2, or train/ with these; found "
             f"{shortened(classes) or 'none'} in {folders['train']}"
+        )
+    if len(folders) == 1 and all(_LIKE_A_SUBSET.search(name) for name in classes):
+        raise UserError(
+            f"{folders['train']} has {shortened(classes)}, which look like subsets and not like classes. Name the "
+            "folders of subsets train, val and test"
         )
     if wrong := [name for name in classes if name != os.fsencode(name).decode(errors="replace")]:
         raise UserError(
@@ -77,11 +95,18 @@ def read_layout(root: Path) -> Layout:
 
 def _subsets(root: Path) -> dict[str, Path]:
     names = _folders(root)
-    has_only_subsets = bool(names) and set(names) <= set(_NAMES)
+    subsets = {name: _NAMES[name.lower()] for name in names if name.lower() in _NAMES}
     # Not by the name alone: a dataset of vehicles may have a class called train.
-    if not has_only_subsets and not ("train" in names and _folders(root / "train")):
+    has_only_subsets = 0 < len(names) == len(subsets)
+    if not has_only_subsets and not any(
+        subset == "train" and _folders(root / name) for name, subset in subsets.items()
+    ):
         return {"train": root}
-    folders = {_NAMES[name]: root / name for name in names if name in _NAMES}
+    # Some archives have seg_train/seg_train/CLASS.
+    folders = {
+        subset: root / name / name if _folders(root / name) == [name] else root / name
+        for name, subset in subsets.items()
+    }
     if "train" not in folders or len(folders) < len(names):
         raise UserError(
             f"data_dir {root} has {shortened(names)}; it must have train, and next to it only val (or valid, or "
@@ -91,41 +116,60 @@ def _subsets(root: Path) -> dict[str, Path]:
 
 
 def list_files(layout: Layout, test_fraction: float) -> Listing:
-    """Lists all files except hidden ones, at any depth below a class. Raises UserError if a folder cannot be read, or a
-    class has no training file.
+    """Lists all files except hidden ones, at any depth below a class. Raises UserError if a folder cannot be read, a
+    class has no training file, or `test_fraction` gives no test files.
 
     If the root is not divided into subsets, `test_fraction` of the files becomes the test set. Whether a file belongs
     to it depends on its path alone, so added or removed files do not move others.
     """
     prefix, is_divided = os.path.join(layout.root, ""), layout.is_divided
     paths: list[str] = []
-    subsets, labels, keys = array("b"), array("q"), array("Q")
+    ignored: list[str] = []
+    subsets, labels, keys, ids = array("b"), array("q"), array("Q"), array("Q")
     for subset, folder in layout.folders.items():
         for label, class_name in enumerate(layout.classes):
             for entry in _files(str(folder / class_name)):
                 path = entry.path.removeprefix(prefix)
+                if not (_TYPES.guess_type(entry.name.lower())[0] or "image").startswith("image"):
+                    ignored.append(path)
+                    continue
                 hashed = os.fsencode(path)
-                is_test = not is_divided and _hash(hashed) / 2**64 < test_fraction
+                ids.append(_hash(hashed))
+                is_test = not is_divided and ids[-1] / 2**64 < test_fraction
                 paths.append(path)
                 subsets.append(SUBSETS.index("test" if is_test else subset))
                 labels.append(label)
                 # A broken link is listed too; decoding reports it.
                 status = entry.stat(follow_symlinks=not entry.is_symlink() or os.path.exists(entry.path))
                 keys.append(_hash(b"%s\0%d\0%d" % (hashed, status.st_size, status.st_mtime_ns)))
-    files = Listing(paths, np.array(subsets, np.int8), np.array(labels, np.int64), np.array(keys, np.uint64))
+    files = Listing(
+        paths,
+        np.array(subsets, np.int8),
+        np.array(labels, np.int64),
+        np.array(keys, np.uint64),
+        np.array(ids, np.uint64),
+        tuple(ignored),
+    )
     counts_K = np.bincount(files.labels_N[files.subsets_N == 0], minlength=len(layout.classes))
     if empty := [name for name, count in zip(layout.classes, counts_K, strict=True) if not count]:
         raise UserError(
             f"{layout.folders['train']} has no training files in {shortened(empty)}"
             f"{'' if is_divided else f' with test_fraction {test_fraction}'}. Add images, or remove the folder"
         )
+    if not is_divided and test_fraction and not (files.subsets_N == SUBSETS.index("test")).any():
+        raise UserError(
+            f"test_fraction {test_fraction} of the {len(paths)} files in {layout.root} gives no test images, as the "
+            "hash of its path decides about each. Use a larger one, or 0 for no test"
+        )
     return files.take(files.subsets_N.argsort(kind="stable"))
 
 
-def _files(folder: str) -> Iterator[os.DirEntry[str]]:
-    for entry in _entries(folder):
+def _files(folder: str, above: tuple[tuple[int, int], ...] = ()) -> Iterator[os.DirEntry[str]]:
+    entries, status = _entries(folder), os.stat(folder)
+    here = (status.st_dev, status.st_ino)
+    for entry in entries if here not in above else ():  # where it is, this is a link to a folder that contains it
         if entry.is_dir():
-            yield from _files(entry.path)
+            yield from _files(entry.path, (*above, here))
         elif entry.name not in _NOT_IMAGES:
             yield entry
 

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from src.data.storage import folder_cache as module
+from src.data.storage.decode import Decoded
 from src.data.storage.folder_cache import FolderCache
 from src.data.storage.folder_scan import list_files, read_layout
 from src.data.storage.image_cache import ImageCache
@@ -140,7 +141,8 @@ def test_files_that_cannot_be_decoded_are_left_out_with_the_reason(root: Path) -
 def test_file_that_can_be_decoded_again_is_added(root: Path, monkeypatch: pytest.MonkeyPatch, reads: Reads) -> None:
     decode = module.decode
     with monkeypatch.context() as patch:
-        patch.setattr(module, "decode", lambda path, *rest: "Stale file" if "070" in path else decode(path, *rest))
+        stale = Decoded(None, "Stale file")
+        patch.setattr(module, "decode", lambda path, *rest: stale if "070" in path else decode(path, *rest))
         assert open_(root).meta["bad"] == {"a/070.png": "Stale file"}
     reads.clear()
     cache = open_(root)
@@ -169,7 +171,7 @@ def test_interruption_leaves_nothing(root: Path, monkeypatch: pytest.MonkeyPatch
     def interrupt(path: str, *_):
         if path.endswith("070.png"):
             raise KeyboardInterrupt
-        return np.zeros((4, 4, 3), np.uint8)
+        return Decoded(np.zeros((4, 4, 3), np.uint8))
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(module, "decode", interrupt)
@@ -232,3 +234,66 @@ def test_names_that_are_not_valid_text(root: Path) -> None:
 def test_meta_names_the_source(root: Path) -> None:
     meta = json.loads((open_(root).folder / "meta.json").read_text())
     assert (meta["root"], meta["size"], meta["resize"]) == (str(root), 4, "crop")
+
+
+def test_two_folders_that_differ_in_content_alone_share_no_cache(tmp_path: Path) -> None:
+    """As two folders of uncompressed images of one size, unpacked from one archive."""
+    for plate, gray in {"1": 50, "2": 90}.items():
+        for kind in "ab":
+            path = tmp_path / plate / "images" / kind / "1.bmp"
+            save(path, gray)
+            os.utime(path, ns=(0, 5))
+    first, second = (open_(tmp_path / plate / "images", cache_dir=tmp_path / "cache") for plate in "12")
+    assert (grays(first), grays(second)) == ([50, 50], [90, 90])
+    (tmp_path / "1").rename(tmp_path / "unused")  # and at the same place, with another file in addition
+    (tmp_path / "2").rename(tmp_path / "1")
+    save(tmp_path / "1/images/a/2.bmp", 20)
+    assert grays(open_(tmp_path / "1/images", cache_dir=tmp_path / "cache")) == [90, 20, 90]
+
+
+def test_report_names_what_is_left_out_ignored_or_used_in_part(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "a" / "bad.png").write_bytes(b"")
+    (root / "a" / "readme.txt").write_text("notes")
+    frames = [Image.new("L", (4, 4), gray) for gray in (33, 44)]
+    frames[0].save(root / "b" / "frames.gif", save_all=True, append_images=frames[1:])
+    cache = open_(root)
+    expected = "file,outcome,reason\na/bad.png,left out,empty\nb/frames.gif,used in part,the first of several frames\n"
+    assert (cache.folder / "report.csv").read_text() == expected + "a/readme.txt,ignored,not an image\n"
+    assert f"1 files are used in part and 1 ignored: see {cache.folder}/report.csv" in capsys.readouterr().err
+    save(root / "a" / "new.png", 1)
+    assert "b/frames.gif,used in part" in (open_(root).folder / "report.csv").read_text()
+
+
+def test_white_of_deep_images_is_measured_once_reported_and_kept(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def save16(name: str, value: int) -> None:
+        Image.fromarray(np.full((4, 4), value, np.uint16)).save(root / "a" / name)
+
+    for path in (root / "a").iterdir():
+        path.unlink()
+    save16("1.png", 1023)
+    assert grays(open_(root))[0] == 255
+    assert "in 16-bit PNG images 1023 becomes white" in capsys.readouterr().err
+    save16("2.png", 4095)  # brighter than what is white by now
+    after = open_(root)
+    assert grays(after)[:2] == [255, 255] and after.meta["white"] == {"16-bit PNG": 1023}
+    files = list_files(read_layout(root), 0.0)
+    given = FolderCache(root, files, 4, "crop", root.parent / "cache", {"": 4095}).open()
+    assert grays(given)[:2] == [64, 255]
+
+
+def test_every_kind_of_odd_file_is_named(root: Path) -> None:
+    (root / "a" / "loop").symlink_to(".", target_is_directory=True)
+    (root / "a" / "gone.png").symlink_to("nowhere.png")
+    os.mkfifo(root / "a" / "pipe.png")
+    (root / "a" / "art.svg").write_text("<svg/>")
+    for name in ("Thumbs.db", ".DS_Store", "readme.txt", "._010.png"):
+        (root / "a" / name).write_bytes(b"\0")
+    cache = open_(root)
+    assert len(cache.images.labels_N) == 12
+    assert cache.meta["bad"] == {
+        "a/art.svg": "not a format that Pillow reads",
+        "a/gone.png": "No such file or directory",
+        "a/pipe.png": "not a regular file",
+    }

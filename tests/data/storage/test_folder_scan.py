@@ -47,16 +47,55 @@ def test_one_folder_per_class_at_any_depth_sorted_by_name(tmp_path: Path) -> Non
     ]
 
 
-@pytest.mark.parametrize("validation", ["val", "valid", "validation"])
-def test_order_of_subsets(tmp_path: Path, validation: str) -> None:
-    make(tmp_path, "test/b/1", "test/a/1", "train/b/1", "train/a/1", f"{validation}/b/1", f"{validation}/a/")
+@pytest.mark.parametrize(
+    ("train", "val", "test"),
+    [
+        ("train", "val", "test"),
+        ("Train", "Valid", "Test"),
+        ("TRAINING", "validation", "TESTING"),
+        ("training_set", "validation_set", "test_set"),
+        ("seg_train", "seg_val", "seg_test"),
+        ("seg_train/seg_train", "dev", "seg_test/seg_test"),
+    ],
+)
+def test_order_of_subsets(tmp_path: Path, train: str, val: str, test: str) -> None:
+    make(tmp_path, f"{test}/b/1", f"{test}/a/1", f"{train}/b/1", f"{train}/a/1", f"{val}/b/1", f"{val}/a/")
     assert rows(listed(tmp_path)) == [
-        ("train", 0, "train/a/1"),
-        ("train", 1, "train/b/1"),
-        ("val", 1, f"{validation}/b/1"),
-        ("test", 0, "test/a/1"),
-        ("test", 1, "test/b/1"),
+        ("train", 0, f"{train}/a/1"),
+        ("train", 1, f"{train}/b/1"),
+        ("val", 1, f"{val}/b/1"),
+        ("test", 0, f"{test}/a/1"),
+        ("test", 1, f"{test}/b/1"),
     ]
+
+
+@pytest.mark.parametrize("names", [("train_data", "test_data"), ("my train", "my validation", "my test")])
+def test_classes_that_look_like_subsets_are_rejected(tmp_path: Path, names: tuple[str, ...]) -> None:
+    make(tmp_path, *[f"{name}/1" for name in names])
+    assert_rejected(tmp_path, "look like subsets and not like classes", "train, val and test")
+
+
+def test_links_to_a_folder_above_are_not_followed(tmp_path: Path) -> None:
+    make(tmp_path, "a/1", "a/deep/2", "b/1")
+    (tmp_path / "a/loop").symlink_to(".", target_is_directory=True)
+    (tmp_path / "a/deep/up").symlink_to("..", target_is_directory=True)
+    (tmp_path / "a/other").symlink_to("../b", target_is_directory=True)
+    (tmp_path / "b/back").symlink_to("../a", target_is_directory=True)
+    expected = ["a/1", "a/deep/2", "a/other/1", "b/1", "b/back/1", "b/back/deep/2"]
+    assert listed(tmp_path).paths == expected
+
+
+def test_files_with_the_suffix_of_something_else_are_ignored(tmp_path: Path) -> None:
+    make(tmp_path, "a/1.png", "a/notes.TXT", "a/table.csv", "a/film.mp4", "a/none", "a/own.xyz", "b/1.JPG", "b/x.svg")
+    files = listed(tmp_path)
+    assert files.paths == ["a/1.png", "a/none", "a/own.xyz", "b/1.JPG", "b/x.svg"]
+    assert files.ignored == ("a/film.mp4", "a/notes.TXT", "a/table.csv")
+
+
+def test_an_empty_test_set_is_reported(tmp_path: Path) -> None:
+    make(tmp_path, "a/1", "b/1")
+    with pytest.raises(UserError, match=r"test_fraction 0\.0001 of the 2 files .* gives no test images"):
+        listed(tmp_path, 0.0001)
 
 
 def test_class_can_be_called_train(tmp_path: Path) -> None:
@@ -106,7 +145,7 @@ def test_other_layouts_are_rejected(tmp_path: Path) -> None:
     assert_rejected(make(tmp_path / "one", "cat/1"), "at least 2", "found cat in")
     assert_rejected(make(tmp_path / "empty", "cat/1", "dog/"), "no training files in dog")
     assert_rejected(make(tmp_path / "loose", "train/1", "val/1"), "found none in", "loose/train")
-    assert_rejected(make(tmp_path / "trainless", "val/a/1", "test/a/1"), "has test, val; it must have train")
+    assert_rejected(make(tmp_path / "no_train", "val/a/1", "test/a/1"), "has test, val; it must have train")
 
 
 def test_subsets_with_different_classes_are_rejected(tmp_path: Path) -> None:
