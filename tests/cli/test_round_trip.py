@@ -20,7 +20,7 @@ NETS = [
     ["SimpleCNN"],
     ["DeepCNN", "fourth_conv=same"],
     ["SpeedNet", "batchnorm_momentum=0.5"],
-    ["torchvision.models.resnet18", "num_classes=10", "zero_init_residual=true"],
+    ["torchvision.models.resnet18", "zero_init_residual=true"],
     ["TestTimeAugmentation", "net=SimpleCNN", "shift=2"],
 ]
 OPTIMIZERS = [
