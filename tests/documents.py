@@ -105,7 +105,7 @@ def _idx(values: np.ndarray) -> bytes:
 
 
 def write_images(folder: Path, per_class: int = 20) -> None:
-    """Three classes of PNG files, 40 x 30 pixels: one of the three channels is bright."""
+    """Three classes of PNG files, 40 x 30 pixels: one of the three channels is bright; and a file with their labels."""
     generator = torch.Generator().manual_seed(0)
     for channel, name in enumerate(("bird", "cat", "dog")):
         (folder / name).mkdir(parents=True)
@@ -113,6 +113,8 @@ def write_images(folder: Path, per_class: int = 20) -> None:
             image_HWC = torch.randint(0, 100, (30, 40, 3), dtype=torch.uint8, generator=generator)
             image_HWC[..., channel] += 120
             Image.fromarray(image_HWC.numpy()).save(folder / name / f"{number}.png")
+    paths = sorted(path.relative_to(folder) for path in folder.glob("*/*.png"))
+    (folder / "labels.csv").write_text("".join(["path,label\n", *(f"{path},{path.parts[0]}\n" for path in paths)]))
 
 
 def run_steps(folder: Path, steps: list[tuple[str, list[str] | str]]) -> str:

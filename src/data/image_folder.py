@@ -15,9 +15,10 @@ from src.data.batch import ImageSet
 from src.data.datamodule import ImageDataModule, Preparation, Subset
 from src.data.image_spec import ImageSpec
 from src.data.split import Split
+from src.data.storage.archive import folder_of
 from src.data.storage.decode import MAX_PIXELS, Resize
 from src.data.storage.folder_cache import CHANNELS, IDS, REPORT, FolderCache
-from src.data.storage.folder_scan import list_files, read_layout
+from src.data.storage.folder_scan import layout_of_labels, list_files, read_layout
 from src.data.storage.image_cache import ImageCache
 from src.data.storage.progress import info
 from src.errors import UserError
@@ -36,6 +37,7 @@ class ImageFolder(ImageDataModule):
     def __init__(
         self,
         data_dir: str,
+        labels: str | None = None,
         image_size: int = 64,
         resize: Resize = "crop",
         test_fraction: float = 0.1,
@@ -51,12 +53,16 @@ class ImageFolder(ImageDataModule):
         """
         Args:
             data_dir: folder that contains one folder per class, or `train` and optionally `val` and `test`, each with
-                one folder per class. Nothing is written to it.
+                one folder per class. Nothing is written to it. A zip or tar file is unpacked into `cache_dir`.
+            labels: CSV file with the columns `path` (relative to `data_dir`) and `label` (the name of the class), in
+                place of one folder per class. With a column `group`, images of one group are in one subset; with
+                `subset`, each is in `train`, `val` or `test`.
             image_size: height and width to which images are resized, in pixels.
             resize: `crop` scales the shorter side and crops the center, `squash` ignores the aspect ratio, `pad` scales
                 the longer side and adds black.
-            test_fraction: fraction of the images that becomes the test set, in [0, 1), if `data_dir` has no `train`.
-                The path alone decides, so the test set stays the same when images are added.
+            test_fraction: fraction of the images that becomes the test set, in [0, 1], if `data_dir` has no `train`.
+                The path alone decides, so the test set stays the same when images are added. With 1 all of them are
+                tested by `test`.
             on_bad: files that cannot be decoded are an `error` that names them, or are left out with one line (`skip`).
                 A file whose suffix is not that of an image is ignored.
             white: the value that becomes white in images of more than 8 bits, and of floats, that do not state it;
@@ -75,8 +81,8 @@ class ImageFolder(ImageDataModule):
         super().__init__(split=split, **kwargs)
         if image_size < 1:
             raise ValueError(f"image_size {image_size} must be at least 1")
-        if not 0 <= test_fraction < 1:
-            raise ValueError(f"test_fraction {test_fraction} is outside [0, 1); use 0.1 for a tenth, 0 for none")
+        if not 0 <= test_fraction <= 1:
+            raise ValueError(f"test_fraction {test_fraction} is outside [0, 1]; use 0.1 for a tenth, 0 for none")
         if split == "tail":
             raise ValueError(
                 "split tail would validate on the last classes only, since files are sorted by class; use hash, "
@@ -90,16 +96,21 @@ class ImageFolder(ImageDataModule):
         if std is not None and min(std) <= 0:
             raise ValueError(f"std {list(std)} must be above 0")
         self.data_dir = data_dir
-        self.layout = read_layout(Path(data_dir).expanduser().absolute())
+        self.cache_dir = Path(cache_dir).expanduser().absolute()
+        folder = folder_of(Path(data_dir).expanduser().absolute(), self.cache_dir)
+        if labels:
+            self.layout = layout_of_labels(folder, Path(labels).expanduser().absolute())
+        else:
+            self.layout = read_layout(folder, least=1 if test_fraction == 1 else 2)
         self.root, self.classes = self.layout.root, self.layout.classes
         self.image_size = image_size
         self.resize: Resize = resize
         self.test_fraction = test_fraction
+        self.labels = labels
         self.on_bad = on_bad
         self.white = {} if white is None else {"": white}
         self._model_white: dict[str, float] = {}
         self.max_pixels = max_pixels
-        self.cache_dir = Path(cache_dir).expanduser().absolute()
         self._mean, self._std = mean, std
 
     @property
@@ -124,6 +135,8 @@ class ImageFolder(ImageDataModule):
             first = f"{len(bad):,} of {len(bad) + num_good:,} files in {self.root} cannot be decoded:"
             last = "Repair or remove them, or leave them out with --data.on_bad skip"
             raise UserError("\n".join([first, *lines, last]))
+        if not cache.meta["counts"]["train"] and self.test_fraction == 1:
+            return cache
         counts_K = cache.images.labels_N[: cache.meta["counts"]["train"]].bincount(minlength=len(self.layout.classes))
         if empty := [name for name, count in zip(self.layout.classes, counts_K, strict=True) if not count]:
             raise UserError(f"no training file of {', '.join(empty)} in {self.root} can be decoded")

@@ -28,7 +28,7 @@ def split(
         fraction: of the samples.
         seed: of the random ones.
         uniform_N: the random numbers for `hash`, in [0, 1); None takes those of the sample indices. One sample of each
-            class is for training in any case, that with the largest.
+            class is for training in any case, that with the largest. Equal numbers stay together.
 
     Returns:
         The training and the validation indices, in ascending order.
@@ -64,7 +64,7 @@ def _checked(train: Tensor, validation: Tensor, fraction: float) -> tuple[Tensor
 def _by_hash(labels_N: Tensor, fraction: float, uniform_N: Tensor) -> tuple[Tensor, Tensor]:
     largest_K = torch.zeros(int(labels_N.max()) + 1 if len(labels_N) else 0, dtype=uniform_N.dtype)
     largest_K = largest_K.scatter_reduce(0, labels_N, uniform_N, "amax")
-    trains_N = (uniform_N >= fraction) | (uniform_N == largest_K[labels_N])
+    trains_N = (uniform_N >= fraction) | torch.isin(uniform_N, largest_K)  # the others of its group, too
     return trains_N.nonzero()[:, 0], (~trains_N).nonzero()[:, 0]
 
 

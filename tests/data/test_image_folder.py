@@ -3,6 +3,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -120,6 +121,59 @@ def test_an_evaluation_uses_the_white_of_the_model(tmp_path: Path) -> None:
     assert evaluated.spec.white == model.white
 
 
+def labeled(folder: Path, rows: list[str], **kwargs) -> ImageFolder:
+    """40 images of the gray values 0 to 39 in one folder, with the labels of a CSV file."""
+    (folder / "p").mkdir(exist_ok=True)
+    for number in range(40):
+        Image.new("L", (6, 6), number).save(folder / "p" / f"{number}.png")
+    (folder / "labels.csv").write_text("\n".join(rows) + "\n")
+    return ready(folder / "p", labels=str(folder / "labels.csv"), **kwargs)
+
+
+def test_labels_from_a_file_with_groups(tmp_path: Path) -> None:
+    rows = [f"{number}.png,{'odd' if number % 2 else 'even'},{number // 4}" for number in range(40)]
+    made = labeled(tmp_path, ["path,label,group", *rows], val_fraction=0.3, test_fraction=0.2)
+    made.setup("test")
+    assert made.classes == ("even", "odd")
+    train, val = (grays(made, "train", indices) for indices in (made.train_indices, made.val_indices))
+    test = grays(made, "test", torch.arange(len(made.image_set("test").labels_N)))
+    assert all((train, val, test)) and train | val | test == set(range(40))
+    groups = [{number // 4 for number in subset} for subset in (train, val, test)]
+    assert sum(map(len, groups)) == 10  # no group is in two
+    images_NHWC, labels_N = made.image_set("train")
+    assert (images_NHWC[:, 0, 0, 0] % 2 == labels_N).all()
+
+
+def test_labels_from_a_file_with_subsets(tmp_path: Path) -> None:
+    rows = [f"{number}.png,{'ab'[number % 2]},{('train', 'val', 'test')[number // 4]}" for number in range(12)]
+    made = labeled(tmp_path, ["path,label,subset", *rows])
+    made.setup("test")
+    assert grays(made, "train", made.train_indices) == {0, 1, 2, 3}
+    assert grays(made, "train", made.val_indices) == {4, 5, 6, 7}
+    assert grays(made, "test", torch.arange(4)) == {8, 9, 10, 11}
+
+
+def test_a_file_that_a_label_names_in_vain_is_a_bad_one(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"1 of 3 files .*\n  gone.png: No such file or directory"):
+        labeled(tmp_path, ["path,label", "1.png,a", "2.png,b", "gone.png,a"], test_fraction=0.0)
+    with pytest.raises(UserError, match=r"labels.csv has 1 classes, and rows of train"):
+        labeled(tmp_path, ["path,label", "1.png,a"])
+
+
+def test_all_of_a_folder_can_be_tested(tmp_path: Path) -> None:
+    made = ready(fill(tmp_path / "p"), "test", test_fraction=1.0)
+    assert made.image_set("test").labels_N.tolist() == [0] * 10 + [1] * 10
+    assert made.has_test
+    (tmp_path / "q").mkdir()
+    (tmp_path / "p/dark").rename(tmp_path / "q/dark")
+    assert len(ready(tmp_path / "q", "test", test_fraction=1.0).image_set("test").labels_N) == 10
+
+
+def test_an_archive_in_place_of_a_folder(tmp_path: Path) -> None:
+    archive = shutil.make_archive(str(tmp_path / "pets"), "zip", fill(tmp_path / "p"))
+    assert len(ready(Path(archive), test_fraction=0.0).image_set("train").labels_N) == 20
+
+
 def test_missing_test_set_is_reported(tmp_path: Path) -> None:
     undivided = data(fill(tmp_path / "p"), test_fraction=0.0)
     assert not undivided.has_test
@@ -196,7 +250,7 @@ def test_batches_are_channels_last(tmp_path: Path) -> None:
     ("wrong", "words"),
     [
         ({"image_size": 0}, "image_size 0 must be at least 1"),
-        ({"test_fraction": 1.0}, r"test_fraction 1.0 is outside \[0, 1\)"),
+        ({"test_fraction": 1.1}, r"test_fraction 1.1 is outside \[0, 1\]"),
         ({"split": "tail"}, "split tail would validate on the last classes only"),
         ({"mean": [0.5]}, r"mean \[0.5\] must have 3 numbers"),
         ({"white": 0.0}, "white 0.0 must be above 0"),

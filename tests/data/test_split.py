@@ -132,3 +132,9 @@ def test_by_hash_each_class_keeps_a_training_sample() -> None:
     uniform_N = torch.tensor([0.1, 0.05, 0.9, 0.15, 0.02])
     train, validation = split(torch.tensor([0, 0, 1, 1, 2]), "hash", 0.5, uniform_N=uniform_N)
     assert (train.tolist(), validation.tolist()) == ([0, 2, 4], [1, 3])
+
+
+def test_by_hash_equal_numbers_stay_together() -> None:
+    uniform_N = torch.tensor([0.2, 0.2, 0.9, 0.1])  # the first is the only one of its class
+    train, validation = split(torch.tensor([0, 1, 1, 1]), "hash", 0.5, uniform_N=uniform_N)
+    assert (train.tolist(), validation.tolist()) == ([0, 1, 2], [3])

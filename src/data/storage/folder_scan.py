@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from src.data.storage.label_file import Row, read_labels
 from src.errors import UserError, shortened
 
 SUBSETS = ("train", "val", "test")
@@ -38,10 +39,11 @@ class Layout(NamedTuple):
     root: Path
     folders: dict[str, Path]  # of each subset; only `train`, the root itself, if it is not divided
     classes: tuple[str, ...]  # sorted
+    rows: tuple[Row, ...] = ()  # of a file with labels, if they come from one
 
     @property
     def is_divided(self) -> bool:
-        return self.folders["train"] != self.root
+        return any(row.subset for row in self.rows) or self.folders["train"] != self.root
 
 
 class Listing(NamedTuple):
@@ -62,14 +64,25 @@ class Listing(NamedTuple):
         return Listing(paths, *rows, self.ignored)
 
 
-def read_layout(root: Path) -> Layout:
+def layout_of_labels(root: Path, file: Path) -> Layout:
+    """The classes and files that a CSV file with labels names."""
+    rows = read_labels(file)
+    subsets = {row.subset for row in rows} - {""} or {"train"}
+    folders = {subset: root for subset in SUBSETS if subset in subsets}
+    classes = tuple(sorted({row.label for row in rows}))
+    if "train" not in folders or len(classes) < 2:
+        raise UserError(f"data.labels {file} has {len(classes)} classes, and rows of {', '.join(sorted(subsets))}")
+    return Layout(root, folders, classes, tuple(rows))
+
+
+def read_layout(root: Path, least: int = 2) -> Layout:
     """Reads `root/CLASS/...`, or `root/train/CLASS/...` with `val` (also `valid`, `validation`) and `test`, and other
     spellings of these. Raises UserError if it is neither, or the subsets do not have the same classes."""
     folders = _subsets(root)
     classes = _folders(folders["train"])
-    if len(classes) < 2:
+    if len(classes) < least:
         raise UserError(
-            f"data_dir {root} must hold one folder per class, at least 2, or train/ with these; found "
+            f"data_dir {root} must hold one folder per class, at least {least}, or train/ with these; found "
             f"{shortened(classes) or 'none'} in {folders['train']}"
         )
     if len(folders) == 1 and all(_LIKE_A_SUBSET.search(name) for name in classes):
@@ -122,26 +135,20 @@ def list_files(layout: Layout, test_fraction: float) -> Listing:
     If the root is not divided into subsets, `test_fraction` of the files becomes the test set. Whether a file belongs
     to it depends on its path alone, so added or removed files do not move others.
     """
-    prefix, is_divided = os.path.join(layout.root, ""), layout.is_divided
+    is_divided = layout.is_divided
     paths: list[str] = []
     ignored: list[str] = []
     subsets, labels, keys, ids = array("b"), array("q"), array("Q"), array("Q")
-    for subset, folder in layout.folders.items():
-        for label, class_name in enumerate(layout.classes):
-            for entry in _files(str(folder / class_name)):
-                path = entry.path.removeprefix(prefix)
-                if not (_TYPES.guess_type(entry.name.lower())[0] or "image").startswith("image"):
-                    ignored.append(path)
-                    continue
-                hashed = os.fsencode(path)
-                ids.append(_hash(hashed))
-                is_test = not is_divided and ids[-1] / 2**64 < test_fraction
-                paths.append(path)
-                subsets.append(SUBSETS.index("test" if is_test else subset))
-                labels.append(label)
-                # A broken link is listed too; decoding reports it.
-                status = entry.stat(follow_symlinks=not entry.is_symlink() or os.path.exists(entry.path))
-                keys.append(_hash(b"%s\0%d\0%d" % (hashed, status.st_size, status.st_mtime_ns)))
+    for subset, label, path, identity in _labeled(layout) if layout.rows else _scanned(layout):
+        if not layout.rows and not (_TYPES.guess_type(path.lower())[0] or "image").startswith("image"):
+            ignored.append(path)
+            continue
+        ids.append(_hash(os.fsencode(identity)))
+        is_test = not is_divided and ids[-1] / 2**64 < test_fraction
+        paths.append(path)
+        subsets.append(SUBSETS.index("test" if is_test else subset))
+        labels.append(label)
+        keys.append(_key(layout.root, path))
     files = Listing(
         paths,
         np.array(subsets, np.int8),
@@ -150,6 +157,8 @@ def list_files(layout: Layout, test_fraction: float) -> Listing:
         np.array(ids, np.uint64),
         tuple(ignored),
     )
+    if test_fraction == 1 and not is_divided:  # to be evaluated only
+        return files
     counts_K = np.bincount(files.labels_N[files.subsets_N == 0], minlength=len(layout.classes))
     if empty := [name for name, count in zip(layout.classes, counts_K, strict=True) if not count]:
         raise UserError(
@@ -162,6 +171,33 @@ def list_files(layout: Layout, test_fraction: float) -> Listing:
             "hash of its path decides about each. Use a larger one, or 0 for no test"
         )
     return files.take(files.subsets_N.argsort(kind="stable"))
+
+
+def _scanned(layout: Layout) -> Iterator[tuple[str, int, str, str]]:
+    """Subset, label and path of each file, and what decides about its subset: the path."""
+    prefix = os.path.join(layout.root, "")
+    for subset, folder in layout.folders.items():
+        for label, class_name in enumerate(layout.classes):
+            for entry in _files(str(folder / class_name)):
+                path = entry.path.removeprefix(prefix)
+                yield subset, label, path, path
+
+
+def _labeled(layout: Layout) -> Iterator[tuple[str, int, str, str]]:
+    """The same of the rows of a file with labels: the group decides."""
+    labels = {name: label for label, name in enumerate(layout.classes)}
+    for row in layout.rows:
+        yield row.subset or "train", labels[row.label], row.path, row.group
+
+
+def _key(root: Path, path: str) -> int:
+    """A hash of path, size and modification time. Decoding reports a file that is missing, as of a broken link."""
+    place = f"{root}/{path}"
+    try:
+        status = os.stat(place)
+    except OSError:
+        return _hash(os.fsencode(path))
+    return _hash(b"%s\0%d\0%d" % (os.fsencode(path), status.st_size, status.st_mtime_ns))
 
 
 def _files(folder: str, above: tuple[tuple[int, int], ...] = ()) -> Iterator[os.DirEntry[str]]:
