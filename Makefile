@@ -2,7 +2,7 @@
 PYTHON ?= python3
 DATA_DIR ?= data
 BIN := .venv/bin
-.PHONY: fit test check kill parts bench gpu lint tensorboard lock clean test-oldest
+.PHONY: fit test check kill parts loggers browser bench gpu lint tensorboard lock clean test-oldest
 
 fit: .venv/installed
 	$(BIN)/python -m src fit --config configs/quickstart.yaml $(ARGS)
@@ -29,6 +29,16 @@ kill: .venv/installed
 parts: .venv/installed
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.txt --requirement pyproject.toml --extra parts
 	$(BIN)/python -m pytest -n 2 -m parts tests/test_parts.py $(ARGS)
+
+# Logs with the packages of other loggers, offline.
+loggers: .venv/installed
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.txt --requirement pyproject.toml --extra loggers
+	$(BIN)/python -m pytest -n 2 -m loggers tests/callbacks/test_loggers.py $(ARGS)
+
+# Looks at TensorBoard in Chromium (`apt-get install chromium`). Skips where there is none, fails under REQUIRE_BROWSER=1.
+browser: .venv/installed
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.txt --requirement pyproject.toml --extra browser
+	$(BIN)/python -m pytest -m browser tests/browser $(ARGS)
 
 # The short form of the benchmarks. KERAS_PYTHON is a Python that has Keras, DATA_DIR the folder of CIFAR-10.
 bench: .venv/installed

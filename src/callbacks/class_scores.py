@@ -56,14 +56,14 @@ def plot(precision_K: Tensor, recall_K: Tensor, names: list[str], max_classes: i
     """Two bars per class; a class without samples has the words in place of the bar of its recall."""
     f1_K = 2 * precision_K * recall_K / (precision_K + recall_K)
     order: list[int] = f1_K.nan_to_num(0).masked_fill(recall_K.isnan(), 2).argsort(stable=True)[:max_classes].tolist()
-    figure = new_figure(70 + 24 * len(order))
+    figure = new_figure(70 + 26 * len(order))
     axes = figure.subplots()
     for place, number in enumerate(order):
         for values_K, offset, color in ((precision_K, -0.2, "tab:blue"), (recall_K, 0.2, "tab:orange")):
-            axes.barh(place + offset, float(values_K[number].nan_to_num()), 0.36, color=color)
+            axes.barh(place + offset, float(values_K[number].nan_to_num()), 0.38, color=color)
             score, missing = float(values_K[number]), "no samples" if values_K is recall_K else "never predicted"
             text = missing if score != score else f"{score:.2f}"
-            axes.text(0.01, place + offset, text, size=6, va="center", color="white" if score > 0.12 else "black")
+            axes.text(0.01, place + offset, text, size=6.5, va="center", color="white" if score > 0.12 else "black")
     axes.set_yticks(range(len(order)), [names[number] for number in order], fontsize=7, parse_math=False)
     axes.set(xlim=(0, 1), ylim=(len(order) - 0.4, -0.6))
     axes.tick_params(labelsize=7)

@@ -18,8 +18,8 @@ from src.callbacks.tensorboard import summary_writer
 
 class HyperparameterLogger(Callback):
     """Logs what a recipe or the command line sets (`settings` of the module) when training starts. TensorBoard's page
-    HPARAMS shows it, what differs between runs first, with the best val/acc, the number of parameters, the seconds of
-    training, test/acc and test/loss.
+    HPARAMS shows it, what differs between runs first, with the best val/acc, test/acc, test/loss, the number of
+    parameters and the seconds of training.
 
     The page shows all scalars of a run as columns, so these five have a run of their own, the folder `hparams` of the
     run directory.
@@ -42,12 +42,12 @@ class HyperparameterLogger(Callback):
             best = getattr(trainer.checkpoint_callback, "best", None) or {}
             results = Path(trainer.default_root_dir) / "results.json"
             training = json.loads(results.read_text()).get("fit", {}) if results.is_file() else {}
-            _write(trainer, {"best_val_acc": best.get("val/acc"), "seconds": training.get("seconds")})
+            _write(trainer, {"acc_best_val": best.get("val/acc"), "seconds": training.get("seconds")})
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         metrics = trainer.callback_metrics  # reduced over all ranks, so all of them read it
         with display_only("the metrics of the page HPARAMS"):
-            _write(trainer, {"test_acc": metrics.get("test/acc"), "test_loss": metrics.get("test/loss")})
+            _write(trainer, {"acc_test": metrics.get("test/acc"), "loss_test": metrics.get("test/loss")})
 
 
 def _write(trainer: Trainer, metrics: dict[str, Any], settings: dict[str, Any] | None = None) -> None:

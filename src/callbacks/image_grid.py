@@ -52,5 +52,5 @@ def image_grid(
             if maps_NHW is not None:
                 map_HW = np.asarray(maps_NHW[number])
                 axes.imshow(map_HW, cmap="plasma", alpha=0.7 * map_HW, vmin=0, vmax=1)
-            axes.set_title(captions[number], fontsize=7, pad=2, parse_math=False, linespacing=1.1)
+            axes.set_title(captions[number], fontsize=6.5, pad=2, parse_math=False, linespacing=1.1)
     return figure

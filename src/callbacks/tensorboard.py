@@ -15,14 +15,18 @@ class RunTensorBoardLogger(TensorBoardLogger):
     """Lightning's TensorBoardLogger without charts of one value: it leaves out the metrics of a test, which are in
     results.json and on the pages TEXT and HPARAMS, and Lightning's `epoch`.
 
-    The learning rate has one tag for all optimizers, `train/lr`, in place of Lightning's `lr-AdamW`. TensorBoard shows
-    the first two groups of tags in alphabetical order, `train` and `val`, so the other tags of a run follow them.
+    TensorBoard shows the first two groups of tags in alphabetical order. These are `train` and `val`, with loss,
+    accuracy and, in place of Lightning's `lr-AdamW`, one `train/lr` for all optimizers; all other tags follow them.
     """
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         shown = {name: value for name, value in metrics.items() if name != "epoch" and not name.startswith("test/")}
-        super().log_metrics({re.sub(r"^lr-\w+", "train/lr", name): value for name, value in shown.items()}, step)
+        super().log_metrics({_tag(name): value for name, value in shown.items()}, step)
+
+
+def _tag(name: str) -> str:
+    return re.sub(r"^(train|val)/top5$", r"watch/top5_\1", re.sub(r"^lr-\w+", "train/lr", name))
 
 
 def summary_writer(trainer: Trainer) -> SummaryWriter | None:

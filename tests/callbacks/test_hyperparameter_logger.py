@@ -61,10 +61,10 @@ def test_no_run_decides_the_columns_of_the_others(events: EventAccumulator) -> N
 
 
 def test_the_metrics_are_the_only_scalars(events: EventAccumulator) -> None:
-    names = ["best_val_acc", "parameters", "seconds", "test_acc", "test_loss"]
+    names = ["acc_best_val", "acc_test", "loss_test", "parameters", "seconds"]
     assert sorted(events.Tags()["scalars"]) == [f"values/{name}" for name in names]
     assert events.Scalars("values/parameters")[0].value == 3 * 48 + 3
-    assert 0 <= events.Scalars("values/best_val_acc")[0].value <= 1
+    assert 0 <= events.Scalars("values/acc_best_val")[0].value <= 1
 
 
 def test_a_run_without_settings_has_no_line(tmp_path: Path) -> None:
