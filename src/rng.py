@@ -26,6 +26,7 @@ class Stream(IntEnum):
     AUGMENT = 3
     STEP = 4
     IMAGES = 5
+    REPORT = 6
 
 
 def key(seed: int, *counters: int) -> int:

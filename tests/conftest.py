@@ -26,7 +26,7 @@ TINY = [
     *("--data.val_fraction=0.2", "--data.batch_size=24", "--data.split=stratified"),
     *("--model.net=src.models.SimpleCNN", "--model.net.image_size=12"),
     *("--trainer.max_epochs=1", "--trainer.precision=32-true", "--trainer.accelerator=cpu"),
-    "--trainer.enable_progress_bar=false",
+    *("--trainer.enable_progress_bar=false", "--trainer.default_callbacks.report=null"),
 ]
 
 

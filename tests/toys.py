@@ -115,10 +115,10 @@ def classifier(**kwargs: Any) -> Classifier:
 
 
 def trainer(directory: Path, every_n_steps: int | None = None, **kwargs: Any) -> Trainer:
-    """A trainer of one epoch; `every_n_steps` is that of last.ckpt."""
-    if every_n_steps:
-        kwargs["default_callbacks"] = DefaultCallbacks(checkpoints=RunCheckpoints(every_n_steps=every_n_steps))
+    """A trainer of one epoch without a report; `every_n_steps` is that of last.ckpt."""
+    checkpoints = RunCheckpoints(every_n_steps=every_n_steps)
     defaults = {
+        "default_callbacks": DefaultCallbacks(report=None, checkpoints=checkpoints),
         "max_epochs": 1,
         "precision": "32-true",
         "accelerator": "cpu",

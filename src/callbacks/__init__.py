@@ -12,6 +12,7 @@ from src.callbacks.hyperparameter_logger import HyperparameterLogger
 from src.callbacks.network_summary import NetworkSummary
 from src.callbacks.prediction_writer import PredictionWriter
 from src.callbacks.reliability_diagram import ReliabilityDiagram
+from src.callbacks.report import Report
 from src.callbacks.run_text import RunText
 from src.callbacks.scalar_layout import ScalarLayout
 from src.callbacks.shown_samples import ConfidentMistakes, LossExtremes, MistakeMaps
@@ -34,6 +35,7 @@ __all__ = [
     "NetworkSummary",
     "PredictionWriter",
     "ReliabilityDiagram",
+    "Report",
     "RunText",
     "ScalarLayout",
     "TextProgressBar",

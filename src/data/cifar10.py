@@ -38,6 +38,17 @@ class CIFAR10(ImageDataModule):
     # Of each channel over the 50,000 training images.
     mean = (0.4914, 0.4822, 0.4465)
     std = (0.2470, 0.2435, 0.2616)
+    provenance = (
+        "A subset of 80 Million Tiny Images, which search engines found and students labeled (Krizhevsky 2009, "
+        "Learning Multiple Layers of Features from Tiny Images).",
+        "Collected without consent. The authors of 80 Million Tiny Images withdrew it in 2020, for offensive and "
+        "prejudicial content.",
+        "About 0.5 % of the test labels are wrong (Northcutt et al. 2021, arXiv 2103.14749).",
+        "3.3 % of the test images have near duplicates among the training images (Barz and Denzler 2020, arXiv "
+        "1902.00423).",
+        "On newly collected images of the same kind, accuracies were 4 to 10 percentage points lower (Recht et al. "
+        "2018, arXiv 1806.00451).",
+    )
 
     source: type[datasets.CIFAR10] = datasets.CIFAR10  # names and checksums of the files
     archive_bytes = 170_498_071

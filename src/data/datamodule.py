@@ -57,6 +57,7 @@ class ImageDataModule(LightningDataModule, ABC):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     resize: Resize = "crop"  # how an image of another size becomes one of this dataset
+    provenance: tuple[str, ...] = ()  # where the images come from, and their known limits; one sentence each
     cache_writable = True  # `doctor` sets it to False: `read` then writes no cache
 
     def __init__(

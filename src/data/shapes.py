@@ -115,6 +115,7 @@ class Shapes(ImageDataModule):
     """
 
     classes = tuple(SHAPES)
+    provenance = ("Synthetic: a program renders the shapes, so the results say nothing about photographs.",)
     mean = (0.5014, 0.4999, 0.5011)
     std = (0.2146, 0.2143, 0.2139)
 

@@ -19,6 +19,7 @@ from src.callbacks.hyperparameter_logger import HyperparameterLogger
 from src.callbacks.network_summary import NetworkSummary
 from src.callbacks.prediction_writer import PredictionWriter
 from src.callbacks.reliability_diagram import ReliabilityDiagram
+from src.callbacks.report import Report
 from src.callbacks.run_text import RunText
 from src.callbacks.scalar_layout import ScalarLayout
 from src.callbacks.shown_samples import ConfidentMistakes, LossExtremes, MistakeMaps
@@ -67,8 +68,9 @@ class DefaultCallbacks:
     resume_state: ResumeState = field(default_factory=ResumeState)
     manifest: RunManifest | None = field(default_factory=RunManifest)
     results: RunResults | None = field(default_factory=RunResults)
-    # After the manifest and the results, which they show.
+    # After the manifest and the results, which these three show; the text shows the report, too.
     hyperparameters: Callback | None = field(default_factory=HyperparameterLogger)
+    report: Callback | None = field(default_factory=Report)
     text: Callback | None = field(default_factory=RunText)
     # After the results, which are written before a stop at the end of training.
     stop_on_signal: StopOnSignal | None = field(default_factory=StopOnSignal)

@@ -60,6 +60,6 @@ def test_print_config_shows_the_default_callbacks_and_null_removes_one(
     with pytest.raises(SystemExit):
         cli("fit", *tiny, "--trainer.default_callbacks.confusion_matrix=null", "--print_config")
     config = yaml.safe_load(capsys.readouterr().out)["trainer"]["default_callbacks"]
-    assert config.pop("confusion_matrix") is None
+    assert config.pop("confusion_matrix") is config.pop("report") is None
     shown = [entry["class_path"].rpartition(".")[2] for entry in config.values()]
-    assert shown == names(DefaultCallbacks(confusion_matrix=None).present())
+    assert shown == names(DefaultCallbacks(confusion_matrix=None, report=None).present())

@@ -23,9 +23,10 @@ def fit(directory: Path, *arguments: str) -> Outcome:
         *(argument for argument in TINY if argument != "--model.net.image_size=12"),
         *("--data.test_size=41", "--data.train_size=127", "--data.augment+=ImageDataGenerator"),
         *("--model.net=tests.toys.Linear", "--model.net.num_classes=10", "--model.net.inputs=432"),
-        "--trainer.callbacks+=tests.toys.SaveTestSamples",
+        *("--trainer.callbacks+=tests.toys.SaveTestSamples", "--trainer.default_callbacks.report=src.callbacks.Report"),
         *("--trainer.max_epochs=20", f"--trainer.default_root_dir={directory}", *arguments),
     )
+    assert (directory / "report.html").is_file()
     results, samples = json.loads((directory / "results.json").read_text()), torch.load(directory / "samples.pt")
     return results, last_checkpoint(directory)["state_dict"], samples
 

@@ -1,0 +1,152 @@
+"""The values that a report shows, and what is missing in it.
+
+Shapes: N samples, B of them shown, K classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from lightning import LightningModule, Trainer
+from torch import nn
+
+from src.callbacks.class_names import class_names
+from src.callbacks.report import facts, figures, measurements, scores
+from src.callbacks.report.network import NetworkOnImages
+from src.callbacks.shown_samples import captions, confident_mistakes
+from src.callbacks.test_samples import TestSamples
+from src.data import ImageDataModule
+
+_CLASSES, _PAIRS, _MISTAKES = 30, 10, 12  # at most, so many are shown
+
+
+class Card:
+    """Collects the values for the template and writes the images.
+
+    Args:
+        trainer: after a test.
+        module: that was tested.
+        samples: of the test.
+        groups: of the samples, by their index; None if there are none.
+        num_images: see `Report`.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        module: LightningModule,
+        samples: TestSamples,
+        groups: Mapping[int, str] | None,
+        num_images: int,
+    ) -> None:
+        self.directory = Path(trainer.default_root_dir)
+        self._images = self.directory / "report"
+        self.title = "/".join(self.directory.absolute().parts[-2:])
+        self._trainer, self._module, self._samples = trainer, module, samples
+        self._groups, self._num_images = groups, num_images
+        self._names = class_names(trainer, samples.logits_NK.shape[1])
+        data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+        self._data = data if isinstance(data, ImageDataModule) else None
+        self._seed = self._data.seed if self._data else 0
+        self._missing: list[str] = []
+
+    def values(self) -> dict[str, Any]:
+        """Everything that the template shows; writes its images into `report/`."""
+        self._images.mkdir(parents=True, exist_ok=True)
+        figures.save_reliability(self._images / "reliability.png", self._samples.logits_NK, self._samples.labels_N)
+        config: dict[str, Any] = getattr(self._module, "config", None) or {}
+        recipe = {key: config[key] for key in ("seed_everything", "model", "data") if key in config}
+        found = {
+            "title": self.title,
+            "num_classes": len(self._names),
+            "num_samples": len(self._samples.labels_N),
+            "class_list": ", ".join(self._names[:_CLASSES]) + (" and others" if len(self._names) > _CLASSES else ""),
+            "overall": scores.overall(self._samples, self._seed),
+            "pairs": scores.confused_pairs(self._samples, self._names, _PAIRS),
+            "training": facts.training(self._trainer, self._module),
+            "config": yaml.safe_dump(recipe, sort_keys=False) if recipe else "",
+            **self._classes(),
+            **self._by_group(),
+            **self._measured(),
+        }
+        return found | {"missing": self._missing}
+
+    def _classes(self) -> dict[str, Any]:
+        classes = scores.by_class(self._samples, self._names)
+        tested = [one for one in classes if one.samples]
+        if empty := [one.name for one in classes if not one.samples]:
+            self._missing.append(f"The test set has no images of {len(empty)} classes: {', '.join(empty[:10])}.")
+        if len(tested) == 1:
+            self._missing.append("All test images are of one class, so mistakes between classes are not measured.")
+        gap = 100 * (tested[-1].recall.value - tested[0].recall.value) if len(tested) > 1 else None
+        return {"classes": classes, "shown_classes": classes[:_CLASSES], "class_gap": gap}
+
+    def _by_group(self) -> dict[str, Any]:
+        if self._groups is None:
+            return {"groups": None}
+        indices = set(self._samples.indices_N.tolist())
+        without, unknown = len(indices - self._groups.keys()), len(self._groups.keys() - indices)
+        if without:
+            self._missing.append(f"{without:,} of {len(indices):,} test images are not in the file of groups.")
+        if unknown:
+            self._missing.append(f"{unknown:,} samples of the file of groups are not in the test set.")
+        return {"groups": scores.by_group(self._samples, self._groups)}
+
+    def _measured(self) -> dict[str, Any]:
+        """What needs the images, or the network again."""
+        robust_images = min(self._num_images, len(self._samples.labels_N))
+        found: dict[str, Any] = {"calibration": None, "robustness": [], "robust_images": robust_images}
+        found |= {"data": {}, "provenance": (), "has_maps": False}
+        network = self._network()
+        found["model"] = facts.model(
+            self._trainer, self._module, network.cost(self._samples.indices_N) if network else None
+        )
+        if network and self._data and self._num_images:
+            found["calibration"] = self._calibration(network, self._data)
+            found["robustness"] = measurements.robustness(network, self._samples, self._seed, self._num_images)
+        if self._data:
+            found["data"], found["provenance"] = facts.data(self._data), self._data.provenance
+        return found | {"has_mistakes": bool(self._data) and self._save_mistakes(found)}
+
+    def _network(self) -> NetworkOnImages | None:
+        if not self._data:
+            self._missing.append("The images are not those of an ImageDataModule: nothing that needs them is measured.")
+        elif not NetworkOnImages.is_possible(self._trainer):
+            name = type(self._trainer.strategy).__name__
+            self._missing.append(f"{name} divides the network between processes: robustness and cost are not measured.")
+        else:
+            return NetworkOnImages(self._trainer, self._module, self._data)
+        return None
+
+    def _calibration(self, network: NetworkOnImages, data: ImageDataModule) -> measurements.Calibration | None:
+        """Writes the diagram after temperature scaling."""
+        logits_NK, labels_N = self._samples.logits_NK, self._samples.labels_N
+        found = measurements.calibrate(network, data, self._samples, self._num_images)
+        if found:
+            path = self._images / "reliability_scaled.png"
+            figures.save_reliability(path, logits_NK / found.temperature, labels_N)
+        else:
+            self._missing.append("There is no validation set, on which a temperature could be fitted.")
+        return found
+
+    def _save_mistakes(self, found: dict[str, Any]) -> bool:
+        """Writes the image of the mistakes, if there are any."""
+        rows_B = confident_mistakes(self._samples, _MISTAKES)
+        net = getattr(self._module, "net", None)
+        if not len(rows_B) or not self._data:
+            return False
+        indices_B = self._samples.indices_N[rows_B]
+        maps_BHW = None
+        if isinstance(net, nn.Module) and NetworkOnImages.is_possible(self._trainer):
+            classes_B = self._samples.logits_NK[rows_B].argmax(-1)
+            maps_BHW = measurements.activation_maps(net, self._data, indices_B, classes_B)
+        if maps_BHW is None:
+            self._missing.append("The network has no feature map: there are no class-activation maps.")
+        found["has_maps"] = maps_BHW is not None
+        images_BHWC = measurements.test_images(self._data, indices_B).cpu()
+        texts = captions(self._samples, rows_B, self._names)
+        figures.save_mistakes(self._images / "mistakes.png", images_BHWC, texts, maps_BHW)
+        return True

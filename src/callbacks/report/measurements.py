@@ -1,0 +1,93 @@
+"""What needs the network again: calibration by temperature, robustness, cost, and class-activation maps.
+
+Shapes: N images, B of them shown, H rows, W columns, C channels, K classes.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from src import rng
+from src.callbacks.reliability_diagram import reliability
+from src.callbacks.report.corruptions import CORRUPTIONS
+from src.callbacks.report.network import NetworkOnImages
+from src.callbacks.report.statistics import Estimate, fit_temperature, wilson
+from src.callbacks.test_samples import TestSamples
+from src.data import ImageDataModule
+from src.models.class_activation import class_activation_maps
+
+
+class Calibration(NamedTuple):
+    """The expected calibration error of the test before and after temperature scaling."""
+
+    temperature: float
+    images: int  # of the validation set, on which it was fitted
+    before: float
+    after: float
+
+
+class Robustness(NamedTuple):
+    """The accuracy with one corruption, and with a stronger one of its kind."""
+
+    name: str
+    mild: Estimate
+    severe: Estimate
+
+
+def subset(indices_N: Tensor, count: int, seed: int, purpose: int) -> Tensor:
+    """At most `count` of some indices, in increasing order; the same in each report of a seed."""
+    order_N = rng.permutation(len(indices_N), seed, rng.Stream.REPORT, purpose)
+    return indices_N[order_N[:count].sort().values]
+
+
+def calibrate(network: NetworkOnImages, data: ImageDataModule, samples: TestSamples, count: int) -> Calibration | None:
+    """Fits a temperature on at most `count` validation images; None if there are none."""
+    if not hasattr(data, "val_indices"):
+        data.setup("validate")
+    indices_N = subset(data.val_indices, count, data.seed, -1)
+    if not len(indices_N):
+        return None
+    labels_N = data.image_set("train").labels_N.cpu()[indices_N]
+    temperature = fit_temperature(network.logits("train", indices_N), labels_N)
+    before, after = (
+        reliability((samples.logits_NK / divisor).softmax(-1), samples.labels_N, 15).error
+        for divisor in (1.0, temperature)
+    )
+    return Calibration(temperature, len(indices_N), before, after)
+
+
+def robustness(network: NetworkOnImages, samples: TestSamples, seed: int, count: int) -> list[Robustness]:
+    """The accuracy on at most `count` test images: first as they are, then with each corruption."""
+    rows_N = subset(torch.arange(len(samples.labels_N)), count, seed, -2)
+    indices_N, labels_N = samples.indices_N[rows_N], samples.labels_N[rows_N]
+
+    def accuracy(logits_NK: Tensor) -> Estimate:
+        return wilson(int((logits_NK.argmax(-1) == labels_N).sum()), len(labels_N))
+
+    clean = accuracy(samples.logits_NK[rows_N])
+    found = [Robustness("none", clean, clean)]
+    for name, (corrupt, *strengths) in CORRUPTIONS.items():
+        mild, severe = (
+            accuracy(network.logits("test", indices_N, partial(corrupt, seed=seed, strength=strength)))
+            for strength in strengths
+        )
+        found.append(Robustness(name, mild, severe))
+    return found
+
+
+def test_images(data: ImageDataModule, indices_B: Tensor) -> Tensor:
+    """uint8 images (B, H, W, C) of the test set."""
+    images_NHWC = data.image_set("test").images_NHWC
+    return images_NHWC[indices_B.to(images_NHWC.device)]
+
+
+def activation_maps(net: nn.Module, data: ImageDataModule, indices_B: Tensor, classes_B: Tensor) -> Tensor | None:
+    """What in test images raises the logit of a class, (B, H, W) on the CPU; None if the network has no feature map."""
+    images_BCHW = data.normalize_images(test_images(data, indices_B).permute(0, 3, 1, 2).float() / 255)
+    weights = next(net.parameters(), images_BCHW)
+    maps_BHW = class_activation_maps(net, images_BCHW.to(weights.device, weights.dtype), classes_B.to(weights.device))
+    return None if maps_BHW is None else maps_BHW.cpu()

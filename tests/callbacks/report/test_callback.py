@@ -1,0 +1,156 @@
+"""The report of a test."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from src.callbacks import Report
+from src.classifier import Classifier
+from src.data import ImageSet
+from src.runtime.default_callbacks import DefaultCallbacks
+from tests.toys import CallAt, Interrupted, Linear, Squares, classifier, fit, trainer
+
+
+class Conv(nn.Sequential):
+    """A network with a feature map."""
+
+    def __init__(self, channels: int = 3, num_classes: int = 3) -> None:
+        torch.manual_seed(0)
+        super().__init__(nn.Conv2d(channels, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(16, num_classes))
+
+
+class Gray(Squares):
+    """One channel."""
+
+    mean, std = (0.3,), (0.3,)
+
+    def read(self, subset: str) -> ImageSet:
+        images_NHWC, labels_N = super().read(subset)
+        return ImageSet(images_NHWC[..., :1], labels_N)
+
+
+class OneClass(Squares):
+    """A test set of the first class alone."""
+
+    def read(self, subset: str) -> ImageSet:
+        images_NHWC, labels_N = super().read(subset)
+        return ImageSet(images_NHWC, labels_N * 0 if subset == "test" else labels_N)
+
+
+class Thousand(Squares):
+    """A thousand classes, of which three occur."""
+
+    classes = tuple(f"class | {number}" for number in range(1000))
+
+
+def report(directory: Path, data: Squares, net: nn.Module | None = None, **arguments: Any) -> str:
+    """The report of a test of initial weights."""
+    torch.manual_seed(0)
+    model = Classifier(net or Conv(), num_classes=len(data.classes))
+    trainer(directory, callbacks=[Report(**arguments)]).test(model, datamodule=data)
+    assert (directory / "report.html").read_text().startswith("<!doctype html>")
+    return (directory / "report.md").read_text()
+
+
+def test_a_fit_ends_with_a_report(tmp_path: Path) -> None:
+    fit(tmp_path, classifier(net=Conv()), test=True, callbacks=Report())
+    text = (tmp_path / "report.md").read_text()
+    page = (tmp_path / "report.html").read_text()
+    titles = ["Intended use", "Data", "Training", "Results", "By class", "Confusion", "Calibration", "Robustness"]
+    assert [title for title in [*titles, "Ethical considerations"] if f"# {title}\n" not in text] == []
+    assert "| epochs, steps | 1, 4 |" in text
+    assert re.search(r"\| red \| 10 \| \d+\.\d % \(\d+\.\d to \d+\.\d\) \|", text)
+    assert "fitted on 6 validation images" in text
+    assert text.count("To be completed") == page.count("To be completed") == 5
+    assert page.count("data:image/png") == text.count("](report/") == 3
+    assert re.findall(r'(?:src|href)="(?!data:)', page) == []
+
+
+def test_the_same_test_gives_the_same_report_but_for_the_measured_speed(tmp_path: Path) -> None:
+    written = []
+    for _ in range(2):
+        text = report(tmp_path / "a/b", Squares())
+        images = {path.name: path.read_bytes() for path in (tmp_path / "a/b/report").iterdir()}
+        written.append((re.sub(r"\| speed .*", "", text), images))
+    assert written[0] == written[1]
+
+
+def test_a_run_that_was_resumed_has_the_same_report(tmp_path: Path) -> None:
+    texts = []
+    for interruption in ([], [CallAt("on_train_batch_end", 5)]):
+        directory = tmp_path / str(len(interruption)) / "recipe/run"
+        arguments: dict[str, Any] = {"max_epochs": 2, "every_n_steps": 1, "test": True}
+        if interruption:
+            with pytest.raises(Interrupted):
+                fit(directory, classifier(net=Conv()), callbacks=[*interruption, Report()], **arguments)
+        resume = bool(interruption)
+        fit(directory, classifier(net=Conv()), callbacks=Report(), resume=resume, **arguments)
+        texts.append(re.sub(r"\| (speed|started|time of training) .*", "", (directory / "report.md").read_text()))
+    assert texts[0] == texts[1]
+    assert "| epochs, steps | 2, 8 |" in texts[0]
+    assert "| weights | checkpoints/best.ckpt |" in texts[0]
+
+
+@pytest.mark.parametrize(
+    ("data", "net", "arguments", "words"),
+    [
+        (Squares(val_fraction=0), None, {}, "There is no validation set, on which a temperature could be fitted."),
+        (Squares(), Linear(), {}, "The network has no feature map: there are no class-activation maps."),
+        (Squares(size=2), None, {}, "The test set has no images of 1 classes: blue."),
+        (OneClass(), None, {}, "All test images are of one class"),
+        (Gray(), Conv(channels=1), {}, "1 channel(s)"),
+        (Thousand(), Conv(num_classes=1000), {}, "The 30 classes with the lowest recall, of 1000."),
+        (Squares(), None, {"num_images": 0}, "### Robustness\n\nNot measured."),
+    ],
+)
+def test_what_is_missing_is_said(
+    data: Squares, net: nn.Module | None, arguments: Any, words: str, tmp_path: Path
+) -> None:
+    assert words in report(tmp_path, data, net, **arguments)
+
+
+def test_groups_and_samples_that_are_in_none(tmp_path: Path) -> None:
+    rows = [f"{index},{'west' if index < 10 else 'a | b'}" for index in range(20)]
+    (tmp_path / "groups.csv").write_text("\n".join(["sample,group", *rows, "77,none"]))
+    text = report(tmp_path, Squares(), groups=str(tmp_path / "groups.csv"))
+    assert "10 of 30 test images are not in the file of groups." in text
+    assert "1 samples of the file of groups are not in the test set." in text
+    assert "| west | 10 |" in text and "| a \\| b | 10 |" in text
+    assert "percentage\npoints apart" in text
+
+
+def test_groups_of_other_samples_leave_an_empty_table(tmp_path: Path) -> None:
+    (tmp_path / "groups.csv").write_text("sample,group\n77,west\n")
+    text = report(tmp_path, Squares(), groups=str(tmp_path / "groups.csv"))
+    assert "30 of 30 test images are not in the file of groups." in text
+
+
+class Perfect(nn.Module):
+    """The bright channel of `Squares` is the class."""
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        return images_BCHW.mean((2, 3))
+
+
+def test_a_network_without_mistakes_and_parameters(tmp_path: Path) -> None:
+    text = report(tmp_path, Squares(), Perfect())
+    assert "No test image is misclassified." in text and "There are none to show." in text
+
+
+def test_a_failure_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "report.md").mkdir()
+    with pytest.warns(UserWarning, match=r"the report is left out: .*IsADirectoryError"):
+        trainer(tmp_path, callbacks=[Report()]).test(classifier(), datamodule=Squares())
+
+
+def test_one_argument_switches_it_off(tmp_path: Path) -> None:
+    for callbacks in (DefaultCallbacks(report=None), DefaultCallbacks()):
+        assert not (tmp_path / "report.md").exists()
+        trainer(tmp_path, default_callbacks=callbacks).test(classifier(), datamodule=Squares())
+    assert (tmp_path / "report.md").exists()

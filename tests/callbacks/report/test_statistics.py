@@ -1,0 +1,57 @@
+"""Estimates and their intervals."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from src.callbacks.report.statistics import bootstrap, calibration_error, fit_temperature, macro_f1, wilson
+
+
+@pytest.mark.parametrize(
+    ("correct", "total", "low", "high"),
+    [(8, 10, 0.4902, 0.9433), (0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (500, 1000, 0.4691, 0.5309)],
+)
+def test_intervals_of_wilson(correct: int, total: int, low: float, high: float) -> None:
+    assert wilson(correct, total) == pytest.approx((correct / total, low, high), abs=1e-4)
+
+
+def test_a_proportion_of_nothing_is_not_a_number() -> None:
+    assert all(map(math.isnan, wilson(0, 0)))
+
+
+def test_the_bootstrap_interval_of_a_mean_is_that_of_its_standard_error() -> None:
+    values_N = torch.linspace(0, 1, 400)
+    found = bootstrap(lambda rows_N: float(values_N[rows_N].mean()), 400, seed=0, resamples=1000)
+    error = 1.96 * float(values_N.std()) / 20
+    assert found == pytest.approx((0.5, 0.5 - error, 0.5 + error), abs=0.004)
+    assert found == bootstrap(lambda rows_N: float(values_N[rows_N].mean()), 400, seed=0, resamples=1000)
+    assert found != bootstrap(lambda rows_N: float(values_N[rows_N].mean()), 400, seed=1, resamples=1000)
+
+
+def test_the_f1_score_ignores_classes_without_samples() -> None:
+    labels_N, predicted_N = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 1, 3])
+    # Class 0: precision 1, recall 1/2. Class 1: precision 1/2, recall 1/2. Class 2 and 3 have no samples.
+    assert macro_f1(predicted_N, labels_N, 4) == pytest.approx((2 / 3 + 1 / 2) / 2)
+
+
+def test_the_calibration_error_is_the_gap_weighted_by_the_samples() -> None:
+    confidence_N = torch.tensor([0.9, 0.9, 0.9, 0.9, 0.3])
+    correct_N = torch.tensor([True, True, False, False, True])
+    # Four samples: accuracy 0.5, confidence 0.9. One: accuracy 1, confidence 0.3.
+    assert calibration_error(confidence_N, correct_N) == pytest.approx(0.8 * 0.4 + 0.2 * 0.7)
+    assert calibration_error(torch.ones(2), torch.tensor([True, True])) == 0
+
+
+def test_the_temperature_restores_logits_that_were_scaled() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits_NK = torch.randn(4000, 5, generator=generator) * 2
+    labels_N = logits_NK.softmax(-1).multinomial(1, generator=generator)[:, 0]
+    assert fit_temperature(logits_NK, labels_N) == pytest.approx(1, rel=0.06)
+    assert fit_temperature(3 * logits_NK, labels_N) == pytest.approx(3, rel=0.06)
+
+
+def test_the_temperature_of_a_perfect_network_is_finite() -> None:
+    assert fit_temperature(torch.eye(3) * 50, torch.arange(3)) > 0
