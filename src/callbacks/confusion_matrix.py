@@ -13,7 +13,7 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from src.callbacks.class_names import class_names
 from src.callbacks.display_only import display_only
-from src.callbacks.log_image import WIDTH, log_image, new_figure
+from src.callbacks.log_image import WIDTH, log_image, log_missing, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -52,11 +52,13 @@ class ConfusionMatrix(Callback):
         directory.mkdir(parents=True, exist_ok=True)
         content = {"classes": names, "rows_are": "true class", "counts": counts_KK.tolist()}
         (directory / "confusion_matrix.json").write_text(json.dumps(content) + "\n")
+        tag = "view_test/confusion_matrix"
         if len(names) > self.max_classes:
-            return
+            text = f"{len(names)} classes are too many for an image; their counts are in confusion_matrix.json"
+            return log_missing(trainer, tag, text)
         figure = plot(counts_KK, names)
         figure.savefig(directory / "confusion_matrix.png", dpi=200)
-        log_image(trainer, "view_test/confusion_matrix", figure)
+        log_image(trainer, tag, figure)
 
 
 def plot(counts_KK: Tensor, names: list[str]) -> Figure:

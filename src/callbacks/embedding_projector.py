@@ -24,7 +24,8 @@ _BATCH = 128
 
 class EmbeddingProjector(Callback):
     """Shows, when training ends, a fixed sample of validation images on TensorBoard's page PROJECTOR: each as a
-    thumbnail with its class at the input of the network's last linear layer. Off without validation or such a layer."""
+    thumbnail with its class at the input of the network's last linear layer. The page TEXT says if there is no such
+    layer, or no validation."""
 
     def __init__(self, num_images: int = 500) -> None:
         """
@@ -50,7 +51,8 @@ class EmbeddingProjector(Callback):
             images_BCHW = images_NHWC[indices_B].permute(0, 3, 1, 2).float() / 255
             features_BD = last_features(net, data.normalize_images(images_BCHW)) if len(indices_B) else None
             if features_BD is None:
-                return
+                reason = "the network has no linear layer" if len(indices_B) else "there are no validation images"
+                return writer.add_text("run/projector", f"No embeddings: {reason}.")
             names = class_names(trainer, data.num_classes)
             shown_BCHW = images_BCHW[:, : 3 if images_BCHW.shape[1] >= 3 else 1]
             thumbnails_BCHW = F.interpolate(shown_BCHW, (_THUMBNAIL, _THUMBNAIL), mode="bilinear", antialias=True)

@@ -37,6 +37,13 @@ def log_image(trainer: Trainer, tag: str, image: Figure | NDArray[np.uint8]) -> 
             logger.experiment.log_image(logger.run_id, image_HWC, artifact_file=f"{tag}_{step}.png")
 
 
+def log_missing(trainer: Trainer, tag: str, text: str) -> None:
+    """Says in place of an image why there is none."""
+    figure = new_figure(60)
+    figure.suptitle(text, fontsize=8, wrap=True, parse_math=False)
+    log_image(trainer, tag, figure)
+
+
 def new_figure(height: int, width: int = WIDTH) -> Figure:
     """A figure of this size in pixels, white also on a dark page."""
     from matplotlib.figure import Figure  # without pyplot, which would keep each figure in memory

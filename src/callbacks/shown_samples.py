@@ -14,11 +14,12 @@ from torch import Tensor
 from src.callbacks.class_names import class_names
 from src.callbacks.display_only import display_only
 from src.callbacks.image_grid import image_grid
-from src.callbacks.log_image import image_loggers, log_image
+from src.callbacks.log_image import image_loggers, log_image, log_missing
 from src.callbacks.test_samples import TestSamples, TestSamplesCallback
 from src.data import ImageDataModule
 from src.models.class_activation import class_activation_maps
 
+_MAPS = "view_test/mistakes_why"
 MAX_LETTERS = 11  # of the name of a class in a caption
 
 
@@ -87,8 +88,8 @@ class LossExtremes(_ShownSamples):
 
 class MistakeMaps(_ShownSamples):
     """Shows, after a test, what in the most confident mistakes speaks for the predicted and for the true class, by
-    Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391). Off where the network has no feature map of channels, rows and
-    columns."""
+    Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391). Says so where the network has no feature map of channels, rows
+    and columns."""
 
     def __init__(self, num_images: int = 6) -> None:
         """
@@ -104,7 +105,7 @@ class MistakeMaps(_ShownSamples):
         rows_B = confident_mistakes(samples, self.num_images)
         net = getattr(pl_module, "net", None)
         if not len(rows_B) or not isinstance(net, torch.nn.Module):
-            return
+            return log_missing(trainer, _MAPS, "No mistakes, of which there could be class-activation maps")
         images_BHWC = _images(data, samples, rows_B)
         normalized_BCHW = data.normalize_images(images_BHWC.permute(0, 3, 1, 2).float() / 255)
         weights = next(net.parameters(), normalized_BCHW)
@@ -112,7 +113,7 @@ class MistakeMaps(_ShownSamples):
         classes_B = torch.stack([samples.logits_NK[rows_B].argmax(-1), samples.labels_N[rows_B]], 1).flatten()
         maps_BHW = class_activation_maps(net, normalized_BCHW, classes_B.to(weights.device))
         if maps_BHW is None:
-            return
+            return log_missing(trainer, _MAPS, "No class-activation maps: the network has no feature map of pixels")
         names = class_names(trainer, samples.logits_NK.shape[1])
         # Three images per row: as it is, and with the maps of the predicted and of the true class.
         maps_B3HW = torch.cat([torch.zeros_like(maps_BHW[::2, None]), maps_BHW.unflatten(0, (-1, 2))], 1)
@@ -123,7 +124,7 @@ class MistakeMaps(_ShownSamples):
         ]
         images_B3HWC = images_BHWC.repeat_interleave(3, 0)
         figure = image_grid(images_B3HWC, texts, 3, "What speaks for a class", maps_B3HW.flatten(0, 1).cpu())
-        log_image(trainer, "view_test/mistakes_why", figure)
+        log_image(trainer, _MAPS, figure)
 
 
 def confident_mistakes(samples: TestSamples, count: int) -> Tensor:

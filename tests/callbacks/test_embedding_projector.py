@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
 from src.callbacks import EmbeddingProjector
@@ -39,6 +40,9 @@ def test_validation_images_with_their_classes(tmp_path: Path) -> None:
 def test_without_validation_there_is_no_page(tmp_path: Path) -> None:
     fit(tmp_path, val_fraction=0)
     assert not (tmp_path / "projector_config.pbtxt").exists()
+    events = EventAccumulator(str(tmp_path)).Reload()
+    (text,) = events.Tensors("run/projector/text_summary")
+    assert text.tensor_proto.string_val == [b"No embeddings: there are no validation images."]
 
 
 def test_features_are_the_input_of_the_last_linear_layer_in_evaluation_mode() -> None:
