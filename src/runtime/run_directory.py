@@ -151,8 +151,8 @@ def is_held(directory: Path) -> bool:
 
 
 def is_run(directory: Path) -> bool:
-    """Whether a directory holds a run."""
-    return (directory / CONFIG).is_file() or (directory / CHECKPOINTS).is_dir()
+    """Whether a directory holds a run; false if it cannot be read."""
+    return os.path.isfile(directory / CONFIG) or os.path.isdir(directory / CHECKPOINTS)
 
 
 def check_is_new(directory: Path) -> None:

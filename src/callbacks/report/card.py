@@ -5,7 +5,8 @@ Shapes: N samples, B of them shown, K classes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -97,19 +98,30 @@ class Card:
 
     def _measured(self) -> dict[str, Any]:
         """What needs the images, or the network again."""
-        robust_images = min(self._num_images, len(self._samples.labels_N))
-        found: dict[str, Any] = {"calibration": None, "robustness": [], "robust_images": robust_images}
-        found |= {"data": {}, "provenance": (), "has_maps": False}
-        network = self._network()
-        found["model"] = facts.model(
-            self._trainer, self._module, network.cost(self._samples.indices_N) if network else None
-        )
+        found: dict[str, Any] = {"calibration": None, "robustness": [], "data": {}, "provenance": (), "has_maps": False}
+        found["robust_images"] = min(self._num_images, len(self._samples.labels_N))
+        network, cost = self._network(), None
+        if network:
+            with self._part("The cost"):
+                cost = network.cost(self._samples.indices_N)
+        found["model"] = facts.model(self._trainer, self._module, cost)
         if network and self._data and self._num_images:
-            found["calibration"] = self._calibration(network, self._data)
-            found["robustness"] = measurements.robustness(network, self._samples, self._seed, self._num_images)
+            with self._part("The temperature"):
+                found["calibration"] = self._calibration(network, self._data)
+            with self._part("Robustness"):
+                found["robustness"] = measurements.robustness(network, self._samples, self._seed, self._num_images)
         if self._data:
             found["data"], found["provenance"] = facts.data(self._data), self._data.provenance
         return found | {"has_mistakes": bool(self._data) and self._save_mistakes(found)}
+
+    @contextmanager
+    def _part(self, name: str) -> Iterator[None]:
+        """Lists a measurement among what is missing if the network, or the data, fail in it."""
+        try:
+            yield
+        except Exception as error:
+            reason = (str(error).strip().splitlines() or [""])[0]
+            self._missing.append(f"{name} could not be measured: {reason} ({type(error).__name__})")
 
     def _network(self) -> NetworkOnImages | None:
         if not self._data:
@@ -142,9 +154,10 @@ class Card:
         maps_BHW = None
         if isinstance(net, nn.Module) and NetworkOnImages.is_possible(self._trainer):
             classes_B = self._samples.logits_NK[rows_B].argmax(-1)
-            maps_BHW = measurements.activation_maps(net, self._data, indices_B, classes_B)
+            with self._part("What the network looks at"):
+                maps_BHW = measurements.activation_maps(net, self._data, indices_B, classes_B)
         if maps_BHW is None:
-            self._missing.append("The network has no feature map: there are no class-activation maps.")
+            self._missing.append("There are no class-activation maps, for which the network needs a feature map.")
         found["has_maps"] = maps_BHW is not None
         images_BHWC = measurements.test_images(self._data, indices_B).cpu()
         texts = captions(self._samples, rows_B, self._names)

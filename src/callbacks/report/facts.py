@@ -12,6 +12,7 @@ from torch import nn
 
 from src.callbacks.report.network import Cost
 from src.data import ImageDataModule
+from src.data.datamodule import Subset
 
 Rows = dict[str, str]
 
@@ -54,6 +55,7 @@ def training(trainer: Trainer, module: LightningModule) -> Rows:
         "hardware": ", ".join([*hardware.get("gpus", []), f"{hardware['cpu']}, {hardware['cores']} cores"])
         if hardware
         else None,
+        "SHA-256 of the data": manifest.get("data", {}).get("train", {}).get("sha256"),
         "packages": ", ".join(f"{name} {version}" for name, version in manifest.get("packages", {}).items()),
         "commit": git.get("commit") if isinstance(git, dict) else git,
     }
@@ -61,17 +63,19 @@ def training(trainer: Trainer, module: LightningModule) -> Rows:
 
 
 def data(datamodule: ImageDataModule) -> Rows:
-    """Sizes, split, augmentation and normalization."""
-    rows = {"dataset": _class_path(datamodule)}
-    for subset, content in datamodule.describe().items():
-        height, width, channels = content["shape_HWC"]
-        size = f"{content['images']:,} images of {height} x {width} pixels, {channels} channel(s)"
-        rows[f"{subset} set"] = f"{size}, SHA-256 {content['sha256'][:16]}"
+    """Sizes, split, augmentation and normalization; of the training set only if it has been read."""
+    rows = {"dataset": _class_path(datamodule), "test set": _size(datamodule, "test")}
     if hasattr(datamodule, "val_indices"):
-        rows["of the train set for validation"] = f"{len(datamodule.val_indices):,} ({datamodule.split} split)"
+        rows["training set"] = _size(datamodule, "train")
+        rows["of it for validation"] = f"{len(datamodule.val_indices):,} ({datamodule.split} split)"
     rows["augmentation"] = ", ".join(type(one).__name__ for one in datamodule.augment) or "none"
     rows["normalization"] = datamodule.normalize
     return rows
+
+
+def _size(datamodule: ImageDataModule, subset: Subset) -> str:
+    number, height, width, channels = datamodule.image_set(subset).images_NHWC.shape
+    return f"{number:,} images of {height} x {width} pixels with {channels} channel{'s' * (channels > 1)}"
 
 
 def _network_name(net: nn.Module) -> str:

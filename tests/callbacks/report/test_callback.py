@@ -101,10 +101,10 @@ def test_a_run_that_was_resumed_has_the_same_report(tmp_path: Path) -> None:
     ("data", "net", "arguments", "words"),
     [
         (Squares(val_fraction=0), None, {}, "There is no validation set, on which a temperature could be fitted."),
-        (Squares(), Linear(), {}, "The network has no feature map: there are no class-activation maps."),
+        (Squares(), Linear(), {}, "There are no class-activation maps, for which the network needs a feature map."),
         (Squares(size=2), None, {}, "The test set has no images of 1 classes: blue."),
         (OneClass(), None, {}, "All test images are of one class"),
-        (Gray(), Conv(channels=1), {}, "1 channel(s)"),
+        (Gray(), Conv(channels=1), {}, "with 1 channel |"),
         (Thousand(), Conv(num_classes=1000), {}, "The 30 classes with the lowest recall, of 1000."),
         (Squares(), None, {"num_images": 0}, "### Robustness\n\nNot measured."),
     ],
@@ -141,6 +141,21 @@ class Perfect(nn.Module):
 def test_a_network_without_mistakes_and_parameters(tmp_path: Path) -> None:
     text = report(tmp_path, Squares(), Perfect())
     assert "No test image is misclassified." in text and "There are none to show." in text
+
+
+class Once(Linear):
+    """Fails on the images that the test has not shown to it."""
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        if len(images_BCHW) > 6:  # the batch size of `Squares`
+            raise RuntimeError("one batch is enough")
+        return super().forward(images_BCHW)
+
+
+def test_a_network_that_fails_outside_the_test_loses_the_parts_that_need_it(tmp_path: Path) -> None:
+    text = report(tmp_path, Squares(), Once())
+    assert "- The cost could not be measured: one batch is enough (RuntimeError)" in text
+    assert "### By class" in text and "### Robustness\n\n| corruption" in text
 
 
 def test_a_failure_is_a_warning(tmp_path: Path) -> None:
