@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from src.callbacks.report.statistics import Estimate, bootstrap, calibration_error, macro_f1, wilson
+from src.callbacks.report.statistics import Estimate, bootstrap, calibration_error, macro_f1, mean, wilson
 from src.callbacks.test_samples import TestSamples
 
 
@@ -53,11 +53,11 @@ def overall(samples: TestSamples, seed: int) -> dict[str, Estimate]:
         top5_N5 = samples.logits_NK.topk(5).indices
         found["top-5 accuracy"] = wilson(int((top5_N5 == labels_N[:, None]).sum()), len(labels_N))
     statistics = {
-        "F1 score, mean of the classes": lambda rows_N: macro_f1(predicted_N[rows_N], labels_N[rows_N], num_classes),
-        "cross-entropy": lambda rows_N: float(losses_N[rows_N].mean()),
-        "expected calibration error": lambda rows_N: calibration_error(confidence_N[rows_N], correct_N[rows_N]),
+        "F1 score, mean of the classes": macro_f1(predicted_N, labels_N, num_classes),
+        "cross-entropy": mean(losses_N),
+        "expected calibration error": calibration_error(confidence_N, correct_N),
     }
-    return found | {name: bootstrap(one, len(labels_N), seed) for name, one in statistics.items()}
+    return found | bootstrap(statistics, len(labels_N), seed)
 
 
 def by_class(samples: TestSamples, names: Sequence[str]) -> list[ClassScores]:

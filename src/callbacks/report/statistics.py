@@ -1,12 +1,12 @@
 """Estimates with confidence intervals, and the temperature of a network.
 
-Shapes: N samples, K classes, M bins, T temperatures.
+Shapes: N samples, K classes, R resamples, T temperatures.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from statistics import NormalDist
 from typing import NamedTuple
 
@@ -39,40 +39,66 @@ def wilson(correct: int, total: int) -> Estimate:
     return Estimate(p, max(0.0, center - half), min(1.0, center + half))
 
 
-def bootstrap(statistic: Callable[[Tensor], float], num_samples: int, seed: int, resamples: int = 500) -> Estimate:
-    """A statistic of all samples with the percentile interval of Efron 1979.
+# How often each sample occurs in each of several resamples, float32 (R, N), to a value for each of them, (R,).
+Statistic = Callable[[Tensor], Tensor]
+
+
+def bootstrap(
+    statistics: Mapping[str, Statistic], num_samples: int, seed: int, resamples: int = 500
+) -> dict[str, Estimate]:
+    """Statistics of all samples with the percentile interval of Efron 1979.
 
     Args:
-        statistic: of the samples with the given indices (N,), some of which occur more than once.
+        statistics: by their names.
         num_samples: N.
         seed: of the resampling.
         resamples: how many.
     """
-    values = torch.tensor(
-        [
-            statistic(torch.randint(num_samples, (num_samples,), generator=rng.generator(seed, rng.Stream.REPORT, one)))
-            for one in range(resamples)
-        ],
-        dtype=torch.float64,
-    )
-    low, high = values.quantile(torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=torch.float64)).tolist()
-    return Estimate(statistic(torch.arange(num_samples)), low, high)
+    values: dict[str, list[Tensor]] = {name: [] for name in statistics}
+    for numbers in torch.arange(resamples).split(max(1, 10**7 // num_samples)):  # 40 MB at a time
+        counts_RN = torch.stack([_resample(num_samples, seed, int(number)) for number in numbers])
+        for name, statistic in statistics.items():
+            values[name].append(statistic(counts_RN))
+    ends = torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return {
+        name: Estimate(
+            float(statistic(torch.ones(1, num_samples))), *torch.cat(values[name]).float().quantile(ends).tolist()
+        )
+        for name, statistic in statistics.items()
+    }
 
 
-def macro_f1(predicted_N: Tensor, labels_N: Tensor, num_classes: int) -> float:
+def _resample(num_samples: int, seed: int, number: int) -> Tensor:
+    generator = rng.generator(seed, rng.Stream.REPORT, number)
+    indices_N = torch.randint(num_samples, (num_samples,), generator=generator)
+    return torch.bincount(indices_N, minlength=num_samples).float()
+
+
+def mean(values_N: Tensor) -> Statistic:
+    """The mean."""
+    return lambda counts_RN: counts_RN @ values_N / counts_RN.shape[1]
+
+
+def macro_f1(predicted_N: Tensor, labels_N: Tensor, num_classes: int) -> Statistic:
     """The mean F1 score of the classes that have samples."""
-    correct_K, predicted_K, true_K = (
-        torch.bincount(classes_N, minlength=num_classes)
-        for classes_N in (labels_N[predicted_N == labels_N], predicted_N, labels_N)
-    )
-    return float((2 * correct_K / (true_K + predicted_K))[true_K > 0].mean())
+
+    def statistic(counts_RN: Tensor) -> Tensor:
+        correct_RK = _sums(counts_RN * (predicted_N == labels_N), labels_N, num_classes)
+        true_RK, predicted_RK = (_sums(counts_RN, classes_N, num_classes) for classes_N in (labels_N, predicted_N))
+        return (2 * correct_RK / (true_RK + predicted_RK)).where(true_RK > 0, math.nan).nanmean(1)
+
+    return statistic
 
 
-def calibration_error(confidence_N: Tensor, correct_N: Tensor, bins: int = 15) -> float:
+def calibration_error(confidence_N: Tensor, correct_N: Tensor, bins: int = 15) -> Statistic:
     """The expected calibration error (Naeini et al. 2015) with bins of equal width, as test/calibration_error."""
     bin_N = (confidence_N * bins).long().clamp(max=bins - 1)
-    gap_M = torch.bincount(bin_N, weights=correct_N.double() - confidence_N.double(), minlength=bins)
-    return float(gap_M.abs().sum() / len(bin_N))
+    gap_N = correct_N.float() - confidence_N
+    return lambda counts_RN: _sums(counts_RN * gap_N, bin_N, bins).abs().sum(1) / counts_RN.shape[1]
+
+
+def _sums(values_RN: Tensor, places_N: Tensor, size: int) -> Tensor:
+    return values_RN.new_zeros(len(values_RN), size).index_add(1, places_N, values_RN)
 
 
 def fit_temperature(logits_NK: Tensor, labels_N: Tensor) -> float:

@@ -7,7 +7,15 @@ import math
 import pytest
 import torch
 
-from src.callbacks.report.statistics import bootstrap, calibration_error, fit_temperature, macro_f1, wilson
+from src.callbacks.report.statistics import (
+    Estimate,
+    bootstrap,
+    calibration_error,
+    fit_temperature,
+    macro_f1,
+    mean,
+    wilson,
+)
 
 
 @pytest.mark.parametrize(
@@ -24,25 +32,41 @@ def test_a_proportion_of_nothing_is_not_a_number() -> None:
 
 def test_the_bootstrap_interval_of_a_mean_is_that_of_its_standard_error() -> None:
     values_N = torch.linspace(0, 1, 400)
-    found = bootstrap(lambda rows_N: float(values_N[rows_N].mean()), 400, seed=0, resamples=1000)
+
+    def interval(seed: int) -> Estimate:
+        return bootstrap({"mean": mean(values_N)}, 400, seed, resamples=1000)["mean"]
+
     error = 1.96 * float(values_N.std()) / 20
-    assert found == pytest.approx((0.5, 0.5 - error, 0.5 + error), abs=0.004)
-    assert found == bootstrap(lambda rows_N: float(values_N[rows_N].mean()), 400, seed=0, resamples=1000)
-    assert found != bootstrap(lambda rows_N: float(values_N[rows_N].mean()), 400, seed=1, resamples=1000)
+    assert interval(0) == pytest.approx((0.5, 0.5 - error, 0.5 + error), abs=0.004)
+    assert interval(0) == interval(0) != interval(1)
+
+
+def test_each_resample_has_as_many_samples() -> None:
+    seen: list[torch.Tensor] = []
+    bootstrap({"one": lambda counts_RN: seen.append(counts_RN) or counts_RN[:, 0]}, 5, 0, resamples=20)
+    assert seen[0].shape == (20, 5) and seen[0].sum(1).unique().tolist() == [5]
+    assert len(seen[0].unique(dim=0)) > 10
+
+
+COUNTS_RN = torch.tensor([[1.0, 1, 1, 1, 1], [2, 0, 1, 1, 1], [0, 0, 2, 3, 0]])
 
 
 def test_the_f1_score_ignores_classes_without_samples() -> None:
-    labels_N, predicted_N = torch.tensor([0, 0, 1, 1]), torch.tensor([0, 1, 1, 3])
-    # Class 0: precision 1, recall 1/2. Class 1: precision 1/2, recall 1/2. Class 2 and 3 have no samples.
-    assert macro_f1(predicted_N, labels_N, 4) == pytest.approx((2 / 3 + 1 / 2) / 2)
+    labels_N, predicted_N = torch.tensor([0, 0, 1, 1, 1]), torch.tensor([0, 1, 1, 3, 1])
+    # As they are: class 0 has precision 1 and recall 1/2, class 1 precision 2/3 and recall 2/3.
+    # With the first twice in place of the second: precision and recall 1, and precision 1 and recall 2/3.
+    # Class 1 alone, with two of five right.
+    expected = [(2 / 3 + 2 / 3) / 2, (1 + 4 / 5) / 2, 4 / 7]
+    assert macro_f1(predicted_N, labels_N, 4)(COUNTS_RN).tolist() == pytest.approx(expected)
 
 
 def test_the_calibration_error_is_the_gap_weighted_by_the_samples() -> None:
     confidence_N = torch.tensor([0.9, 0.9, 0.9, 0.9, 0.3])
     correct_N = torch.tensor([True, True, False, False, True])
     # Four samples: accuracy 0.5, confidence 0.9. One: accuracy 1, confidence 0.3.
-    assert calibration_error(confidence_N, correct_N) == pytest.approx(0.8 * 0.4 + 0.2 * 0.7)
-    assert calibration_error(torch.ones(2), torch.tensor([True, True])) == 0
+    expected = [0.8 * 0.4 + 0.2 * 0.7, 0.8 * 0.4 + 0.2 * 0.7, 0.9]
+    assert calibration_error(confidence_N, correct_N)(COUNTS_RN).tolist() == pytest.approx(expected)
+    assert float(calibration_error(torch.ones(5), torch.ones(5).bool())(COUNTS_RN[:1])) == 0
 
 
 def test_the_temperature_restores_logits_that_were_scaled() -> None:
