@@ -47,27 +47,34 @@ class EmbeddingProjector(Callback):
         with display_only("the page PROJECTOR"):
             images_NHWC, labels_N = data.image_set("train")
             sample_B = rng.permutation(len(data.val_indices), 0, rng.Stream.SPLIT)[: self.num_images]
-            indices_B = data.val_indices[sample_B].to(images_NHWC.device)
-            images_BCHW = images_NHWC[indices_B].permute(0, 3, 1, 2).float() / 255
-            features_BD = last_features(net, data.normalize_images(images_BCHW)) if len(indices_B) else None
-            if features_BD is None:
-                reason = "the network has no linear layer" if len(indices_B) else "there are no validation images"
-                return writer.add_text("run/projector", f"No embeddings: {reason}.")
+            if not len(sample_B):
+                return writer.add_text("run/projector", "No embeddings: there are no validation images.")
+            features: list[Tensor | None] = []
+            thumbnails: list[Tensor] = []
+            for indices_B in data.val_indices[sample_B].to(images_NHWC.device).split(_BATCH):
+                images_BCHW = images_NHWC[indices_B].permute(0, 3, 1, 2).float() / 255
+                features.append(last_features(net, data.normalize_images(images_BCHW)))
+                thumbnails.append(_thumbnails(images_BCHW))
+            features_BD = [one for one in features if one is not None]
+            if not features_BD:
+                return writer.add_text("run/projector", "No embeddings: the network has no linear layer.")
             names = class_names(trainer, data.num_classes)
-            shown_BCHW = images_BCHW[:, : 3 if images_BCHW.shape[1] >= 3 else 1]
-            thumbnails_BCHW = F.interpolate(shown_BCHW, (_THUMBNAIL, _THUMBNAIL), mode="bilinear", antialias=True)
+            labels_B = labels_N.cpu()[data.val_indices[sample_B].cpu()]
+            classes = [names[label] for label in labels_B.tolist()]
             writer.add_embedding(
-                features_BD.cpu(),
-                [names[label] for label in labels_N[indices_B].tolist()],
-                thumbnails_BCHW.expand(-1, 3, -1, -1).cpu(),
-                trainer.global_step,
-                "validation",
+                torch.cat(features_BD), classes, torch.cat(thumbnails), trainer.global_step, "validation"
             )
+
+
+def _thumbnails(images_BCHW: Tensor) -> Tensor:
+    shown_BCHW = images_BCHW[:, : 3 if images_BCHW.shape[1] >= 3 else 1].expand(-1, 3, -1, -1)
+    return F.interpolate(shown_BCHW, (_THUMBNAIL, _THUMBNAIL), mode="bilinear", antialias=True).cpu()
 
 
 @torch.no_grad()
 def last_features(net: nn.Module, images_BCHW: Tensor) -> Tensor | None:
-    """The input (B, D) of the linear layer that is called last, in evaluation mode; None without such a layer."""
+    """The input (B, D) of the linear layer that is called last, in evaluation mode, on the CPU; None without such a
+    layer."""
     found: list[Tensor] = []
 
     def keep(module: nn.Module, inputs: tuple[Any, ...]) -> None:
@@ -77,14 +84,11 @@ def last_features(net: nn.Module, images_BCHW: Tensor) -> Tensor | None:
     hooks = [one.register_forward_pre_hook(keep) for one in net.modules() if isinstance(one, nn.Linear)]
     weights = next(net.parameters(), images_BCHW)
     net.eval()
-    features: list[Tensor] = []
     try:
-        for batch_BCHW in images_BCHW.split(_BATCH):
-            net.forward(batch_BCHW.to(weights.device, weights.dtype))  # not the compiled call, which skips the hooks
-            features += found
+        net.forward(images_BCHW.to(weights.device, weights.dtype))  # not the compiled call, which skips the hooks
     finally:
         for hook in hooks:
             hook.remove()
         for module, training in modes.items():
             module.training = training
-    return torch.cat(features) if features else None
+    return found[0].cpu() if found else None
