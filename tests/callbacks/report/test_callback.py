@@ -11,10 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from src.callbacks import Report
+from src.callbacks.report import figures
 from src.classifier import Classifier
 from src.data import ImageSet
 from src.runtime.default_callbacks import DefaultCallbacks
 from tests.toys import CallAt, Interrupted, Linear, Squares, classifier, fit, trainer
+
+
+@pytest.fixture(autouse=True)
+def small_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most of the time of a report of a tiny test is that of its images."""
+    monkeypatch.setattr(figures, "_DPI", 40)
 
 
 class Conv(nn.Sequential):
@@ -81,6 +88,7 @@ def test_the_same_test_gives_the_same_report_but_for_the_measured_speed(tmp_path
     assert written[0] == written[1]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_resumed_has_the_same_report(tmp_path: Path) -> None:
     texts = []
     for interruption in ([], [CallAt("on_train_batch_end", 5)]):
