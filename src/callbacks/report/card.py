@@ -20,6 +20,7 @@ from src.callbacks.report.network import NetworkOnImages
 from src.callbacks.shown_samples import captions, confident_mistakes
 from src.callbacks.test_samples import TestSamples
 from src.data import ImageDataModule
+from src.errors import shortened
 
 _CLASSES, _PAIRS, _MISTAKES = 30, 10, 12  # at most, so many are shown
 
@@ -79,7 +80,7 @@ class Card:
         classes = scores.by_class(self._samples, self._names)
         tested = [one for one in classes if one.samples]
         if empty := [one.name for one in classes if not one.samples]:
-            self._missing.append(f"The test set has no images of {len(empty)} classes: {', '.join(empty[:10])}.")
+            self._missing.append(f"The test set has no images of {shortened(empty)}.")
         if len(tested) == 1:
             self._missing.append("All test images are of one class, so mistakes between classes are not measured.")
         gap = 100 * (tested[-1].recall.value - tested[0].recall.value) if len(tested) > 1 else None
@@ -93,7 +94,7 @@ class Card:
         if without:
             self._missing.append(f"{without:,} of {len(indices):,} test images are not in the file of groups.")
         if unknown:
-            self._missing.append(f"{unknown:,} samples of the file of groups are not in the test set.")
+            self._missing.append(f"{unknown:,} of {len(self._groups):,} samples in that file are not in the test set.")
         return {"groups": scores.by_group(self._samples, self._groups)}
 
     def _measured(self) -> dict[str, Any]:

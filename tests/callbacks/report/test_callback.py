@@ -110,7 +110,7 @@ def test_a_run_that_was_resumed_has_the_same_report(tmp_path: Path) -> None:
     [
         (Squares(val_fraction=0), None, {}, "There is no validation set, on which a temperature could be fitted."),
         (Squares(), Linear(), {}, "There are no class-activation maps, for which the network needs a feature map."),
-        (Squares(size=2), None, {}, "The test set has no images of 1 classes: blue."),
+        (Squares(size=2), None, {}, "The test set has no images of blue."),
         (OneClass(), None, {}, "All test images are of one class"),
         (Gray(), Conv(channels=1), {}, "with 1 channel |"),
         (Thousand(), Conv(num_classes=1000), {}, "The 30 classes with the lowest recall, of 1000."),
@@ -128,7 +128,7 @@ def test_groups_and_samples_that_are_in_none(tmp_path: Path) -> None:
     (tmp_path / "groups.csv").write_text("\n".join(["sample,group", *rows, "77,none"]))
     text = report(tmp_path, Squares(), groups=str(tmp_path / "groups.csv"))
     assert "10 of 30 test images are not in the file of groups." in text
-    assert "1 samples of the file of groups are not in the test set." in text
+    assert "1 of 21 samples in that file are not in the test set." in text
     assert "| west | 10 |" in text and "| a \\| b | 10 |" in text
     assert "percentage\npoints apart" in text
 
