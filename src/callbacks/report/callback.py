@@ -6,8 +6,6 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 
 from src.callbacks.display_only import display_only
-from src.callbacks.report import page
-from src.callbacks.report.card import Card
 from src.callbacks.report.groups import read_groups
 from src.callbacks.test_samples import TestSamples, TestSamplesCallback
 
@@ -38,6 +36,9 @@ class Report(TestSamplesCallback):
         self.num_images = num_images
 
     def on_test_samples(self, trainer: Trainer, pl_module: LightningModule, samples: TestSamples) -> None:
+        from src.callbacks.report import page  # 50 ms of imports that a start does not need
+        from src.callbacks.report.card import Card
+
         with display_only("the report"):
             card = Card(trainer, pl_module, samples, self.groups, self.num_images)
             text = page.as_markdown(card.values())
