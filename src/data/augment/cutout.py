@@ -9,18 +9,13 @@ import torch
 from torch import Tensor
 
 from src.data.augment.augmentation import Augmentation, within
+from src.data.augment.boxes import Boxes
 
 
 def cutout(images_BCHW: Tensor, row_B: Tensor, column_B: Tensor, size: int, value: float = 0.0) -> Tensor:
     """Fills a square of each image, clipped at the border; row_B and column_B are its top left pixel, int64."""
-    height, width = images_BCHW.shape[-2:]
-    device = images_BCHW.device
-    from_top_BH = torch.arange(height, device=device) - row_B[:, None]
-    from_left_BW = torch.arange(width, device=device) - column_B[:, None]
-    rows_BH = (from_top_BH >= 0) & (from_top_BH < size)
-    columns_BW = (from_left_BW >= 0) & (from_left_BW < size)
-    hole_B1HW = (rows_BH[:, :, None] & columns_BW[:, None, :]).unsqueeze(1)
-    return images_BCHW.masked_fill(hole_B1HW, value)
+    size_B = torch.full_like(row_B, size)
+    return images_BCHW.masked_fill(Boxes(row_B, column_B, size_B, size_B).mask(*images_BCHW.shape[-2:]), value)
 
 
 class Cutout(Augmentation):
