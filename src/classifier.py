@@ -232,9 +232,16 @@ class Classifier(LightningModule):
                 f"return ({len(batch.labels_B)}, {self.num_classes}). Set its num_classes"
             )
         losses_B = F.cross_entropy(logits_BK, batch.labels_B, reduction="none", label_smoothing=label_smoothing)
+        if batch.partner_labels_B is not None and batch.weights_B is not None:  # a mixture of two images
+            others_B = F.cross_entropy(
+                logits_BK, batch.partner_labels_B, reduction="none", label_smoothing=label_smoothing
+            )
+            losses_B = torch.lerp(others_B, losses_B, batch.weights_B)
         return losses_B, logits_BK
 
     def _update(self, metrics: MetricCollection, batch: Batch, losses_B: Tensor, logits_BK: Tensor) -> None:
+        if batch.partner_labels_B is not None and batch.weights_B is not None:  # the class with the larger weight
+            batch = batch._replace(labels_B=batch.labels_B.where(batch.weights_B >= 0.5, batch.partner_labels_B))
         if len(losses_B) == 0:  # this rank's shard of a last batch with fewer samples than ranks
             return
         for name, metric in metrics.items(keep_base=True):

@@ -47,6 +47,19 @@ def test_the_loss_is_the_mean_cross_entropy(smoothing: float, tmp_path: Path, mo
     torch.testing.assert_close(model.training_step(batch(), 0), expected)
 
 
+def test_the_loss_of_a_mixture_is_the_weighted_mean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = attached(classifier(label_smoothing=0.1), tmp_path, monkeypatch)
+    one = batch()
+    others_B, weights_B = torch.tensor([1, 1, 0, 2]), torch.tensor([1.0, 0.3, 0.9, 0.5])
+    targets_BK = weights_B[:, None] * F.one_hot(one.labels_B, 3) + (1 - weights_B[:, None]) * F.one_hot(others_B, 3)
+    expected = F.cross_entropy(model(one.images_BCHW), targets_BK, label_smoothing=0.1)
+    mixed = one._replace(partner_labels_B=others_B, weights_B=weights_B)
+    torch.testing.assert_close(model.training_step(mixed, 0), expected)
+    predicted_B = model(one.images_BCHW).argmax(1)
+    heavier_B = torch.tensor([0, 1, 2, 0])
+    assert model.train_metrics["acc"].compute() == (predicted_B == heavier_B).float().mean()
+
+
 def test_the_mean_over_uneven_shards_is_that_of_all_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = attached(classifier(), tmp_path, monkeypatch, world_size=2)
     mean_of_ranks = (model.training_step(batch([0, 1, 2]), 0) + model.training_step(batch([3]), 0)) / 2

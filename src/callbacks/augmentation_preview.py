@@ -46,10 +46,8 @@ class AugmentationPreview(Callback):
     def _save(self, trainer: Trainer, data: ImageDataModule) -> None:
         indices_B = data.train_indices[: self.num_images]
         images_BCHW = data.image_set("train").images_NHWC[indices_B].cpu().permute(0, 3, 1, 2).float() / 255
-        columns = [
-            images_BCHW,
-            *(data.augment_images(images_BCHW, indices_B, epoch) for epoch in range(self.num_epochs)),
-        ]
+        augmented = (data.augment_images(images_BCHW, indices_B, epoch) for epoch in range(self.num_epochs))
+        columns = [data.center(column_BCHW) for column_BCHW in (images_BCHW, *augmented)]
         grid_CHW = make_grid(torch.stack(columns, dim=1).flatten(0, 1), nrow=len(columns), padding=1, pad_value=1.0)
         path = Path(trainer.default_root_dir) / "preview.png"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -34,6 +34,7 @@ class IndexBatch(NamedTuple):
 
     indices_B: Tensor  # int64; empty if the last batch has fewer samples than there are ranks
     size: int  # samples over all ranks, by which sums are divided
+    partners_B: Tensor | None = None  # the sample with which each can be mixed: that at its place from the end
 
 
 class Batch(NamedTuple):
@@ -43,3 +44,6 @@ class Batch(NamedTuple):
     labels_B: Tensor  # int64
     indices_B: Tensor  # int64, within the dataset
     size: int  # samples over all ranks, by which sums are divided
+    # Of images that are mixed with others in training: the other labels, and the weight of `labels_B` in [0, 1].
+    partner_labels_B: Tensor | None = None
+    weights_B: Tensor | None = None

@@ -14,7 +14,7 @@ from lightning import LightningDataModule
 from torch import Tensor
 
 from src import rng
-from src.data.augment import Augmentation
+from src.data.augment import Augmentation, Mix
 from src.data.batch import Batch, ImageSet, IndexBatch
 from src.data.image_spec import ImageSpec, normalize
 from src.data.index_loader import IndexLoader
@@ -58,6 +58,7 @@ class ImageDataModule(LightningDataModule, ABC):
     std: tuple[float, ...]
     resize: Resize = "crop"  # how an image of another size becomes one of this dataset
     provenance: tuple[str, ...] = ()  # where the images come from, and their known limits; one sentence each
+    seen_size: int | None = None  # height and width of what the network sees of larger images: the center, or a crop
     cache_writable = True  # `doctor` sets it to False: `read` then writes no cache
 
     def __init__(
@@ -67,6 +68,7 @@ class ImageDataModule(LightningDataModule, ABC):
         split: Split = "tail",
         split_seed: int = 0,
         augment: Sequence[Augmentation] = (),
+        mix: Mix | None = None,
         normalize: Literal["unit", "standard"] = "standard",
         drop_last: bool = False,
         seed: int = 0,
@@ -79,6 +81,7 @@ class ImageDataModule(LightningDataModule, ABC):
                 a `hash` of each, so that added samples move no other.
             split_seed: seed of the split, separate from `seed` so that runs with different seeds are comparable.
             augment: augmentations of the training images, applied in this order.
+            mix: mixes each augmented training image with another one of its batch, such as `src.data.augment.Mixup`.
             normalize: `unit` divides by 255 as the notebooks do, `standard` also subtracts the dataset's mean from
                 each channel and divides by its std.
             drop_last: drop a last training batch that is incomplete.
@@ -94,6 +97,7 @@ class ImageDataModule(LightningDataModule, ABC):
         self.split: Split = split
         self.split_seed = split_seed
         self.augment = list(augment)
+        self.mix = mix
         self.normalize = normalize
         self.drop_last = drop_last
         self.seed = seed
@@ -154,10 +158,11 @@ class ImageDataModule(LightningDataModule, ABC):
     def spec(self) -> ImageSpec:
         """What a network that is trained on these images has to know of them. Only after `setup`."""
         height, width, channels = next(iter(self._sets.values())).images_NHWC.shape[1:]
+        seen = (self.seen_size, self.seen_size) if self.seen_size else (height, width)
         as_is = self.normalize == "unit"
         mean, std = ((0.0,) * channels, (1.0,) * channels) if as_is else (self.mean, self.std)
         mean, std = tuple(map(float, mean)), tuple(map(float, std))
-        return ImageSpec(self._class_names, mean, std, (height, width), channels, self.resize)
+        return ImageSpec(self._class_names, mean, std, seen, channels, self.resize, stored_size=(height, width))
 
     @property
     def _class_names(self) -> tuple[str, ...]:
@@ -193,7 +198,7 @@ class ImageDataModule(LightningDataModule, ABC):
     def example_images(self, batch_size: int, subset: Subset = "train") -> Tensor:
         """Black images (B, C, H, W) of a subset's size, to run a network once."""
         height, width, channels = self.image_set(subset).images_NHWC.shape[1:]
-        return torch.zeros(batch_size, channels, height, width)
+        return self.center(torch.zeros(batch_size, channels, height, width))
 
     # Lightning's hooks, in the order in which it calls them
 
@@ -252,41 +257,80 @@ class ImageDataModule(LightningDataModule, ABC):
         images = self._sets[subset]
         if images.images_NHWC.device != device and _fits(images.images_NHWC, device):
             images = self._sets[subset] = images.to(device)
-        indices_B = _on_device(batch.indices_B, device)
-        gathered_B = indices_B if images.images_NHWC.device == device else batch.indices_B
+        rows_B = batch.indices_B
+        if self._partners_of_other_ranks:
+            assert batch.partners_B is not None
+            rows_B = torch.cat([rows_B, batch.partners_B])
+        indices_B = _on_device(rows_B, device)
+        gathered_B = indices_B if images.images_NHWC.device == device else rows_B
         # Gathered as (B, H, W, C) and viewed as (B, C, H, W), which is channels-last. For 128 images index_select
         # takes 9 us, indexing with [] 228 us.
         images_BHWC, labels_B = (_on_device(values_N.index_select(0, gathered_B), device) for values_N in images)
         return Batch(images_BHWC.permute(0, 3, 1, 2), labels_B, indices_B, batch.size)
 
+    @property
+    def _partners_of_other_ranks(self) -> bool:
+        """Whether images are mixed with others that this rank has to gather in addition."""
+        return (
+            self.mix is not None and self.trainer is not None and self.trainer.training and self.trainer.world_size > 1
+        )
+
     def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
         """Augments training images and normalizes all images."""
         images_BCHW = batch.images_BCHW.float().div_(255)
         if self.trainer and self.trainer.training:
-            images_BCHW = self.augment_images(images_BCHW, batch.indices_B, self.trainer.current_epoch)
+            epoch = self.trainer.current_epoch
+            images_BCHW = self.augment_images(images_BCHW, batch.indices_B, epoch)
+            if self.mix:
+                images_BCHW, batch = self._mixed(self.mix, images_BCHW, batch, epoch)
             images_BCHW = images_BCHW.contiguous(memory_format=torch.channels_last)  # grid_sample returns NCHW
         return batch._replace(images_BCHW=self.normalize_images(images_BCHW))
 
+    def center(self, images_BCHW: Tensor) -> Tensor:
+        """What a network sees of images that are larger, and not cropped by an augmentation."""
+        height, width = images_BCHW.shape[-2:]
+        size = self.seen_size
+        if size is None or (height, width) == (size, size):
+            return images_BCHW
+        top, left = (height - size) // 2, (width - size) // 2
+        return images_BCHW[..., top : top + size, left : left + size]
+
+    def _mixed(self, mix: Mix, images_BCHW: Tensor, batch: Batch, epoch: int) -> tuple[Tensor, Batch]:
+        if self._partners_of_other_ranks:
+            (images_BCHW, partners_BCHW), (labels_B, partner_labels_B), (indices_B, _) = (
+                values.tensor_split(2) for values in (images_BCHW, batch.labels_B, batch.indices_B)
+            )
+        else:
+            labels_B, indices_B = batch.labels_B, batch.indices_B
+            partners_BCHW, partner_labels_B = images_BCHW.flip(0), labels_B.flip(0)
+        uniform_BK = self._uniforms_of(images_BCHW.device, epoch)[-1].index_select(0, indices_B)
+        images_BCHW, weights_B = mix(images_BCHW, partners_BCHW, uniform_BK)
+        return images_BCHW, Batch(images_BCHW, labels_B, indices_B, batch.size, partner_labels_B, weights_B)
+
     def augment_images(self, images_BCHW: Tensor, indices_B: Tensor, epoch: int) -> Tensor:
         """Augments training images in [0, 1]; the result for a sample depends on seed, epoch and its index only."""
-        device = images_BCHW.device
-        if self._uniforms is None or self._uniforms[0] != (epoch, device):
-            n = len(self._sets["train"].labels_N)
-            tables = []  # for all samples, sampled once in each epoch
-            for number, step in enumerate(self.augment):
-                counters = (rng.Stream.AUGMENT, number, epoch if step.resample_each_epoch else 0)
-                tables.append(rng.uniforms(n, step.num_uniforms, self.seed, *counters).to(device))
-            self._uniforms = (epoch, device), tables
-        indices_B = indices_B.to(device)
-        for step, uniform_NK in zip(self.augment, self._uniforms[1], strict=True):
+        indices_B = indices_B.to(images_BCHW.device)
+        tables = self._uniforms_of(images_BCHW.device, epoch)
+        for step, uniform_NK in zip(self.augment, tables, strict=False):  # the last may be that of `mix`
             images_BCHW = step(images_BCHW, uniform_NK.index_select(0, indices_B), epoch)
         return images_BCHW
 
+    def _uniforms_of(self, device: torch.device, epoch: int) -> list[Tensor]:
+        """The random numbers of all samples for each augmentation and `mix`, sampled once in each epoch."""
+        if self._uniforms is None or self._uniforms[0] != (epoch, device):
+            n = len(self._sets["train"].labels_N)
+            tables = []
+            steps: list[Augmentation | Mix] = [*self.augment, *([self.mix] if self.mix else [])]
+            for number, step in enumerate(steps):
+                counters = (rng.Stream.AUGMENT, number, epoch if step.resample_each_epoch else 0)
+                tables.append(rng.uniforms(n, step.num_uniforms, self.seed, *counters).to(device))
+            self._uniforms = (epoch, device), tables
+        return self._uniforms[1]
+
     def normalize_images(self, images_BCHW: Tensor) -> Tensor:
-        """Normalizes images in [0, 1]."""
-        if self.normalize == "unit":
-            return images_BCHW
-        return normalize(images_BCHW, self.mean, self.std)
+        """What a network gets of images in [0, 1]: their center, normalized."""
+        images_BCHW = self.center(images_BCHW)
+        return images_BCHW if self.normalize == "unit" else normalize(images_BCHW, self.mean, self.std)
 
     def _loader(self, indices_N: Tensor, **kwargs: Any) -> IndexLoader:
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from src import rng
+from src.data.augment import RandomResizedCrop
 from src.data.batch import ImageSet
 from src.data.datamodule import ImageDataModule, Preparation, Subset
 from src.data.image_spec import ImageSpec
@@ -39,6 +40,7 @@ class ImageFolder(ImageDataModule):
         data_dir: str,
         labels: str | None = None,
         image_size: int = 64,
+        stored_size: int | None = None,
         resize: Resize = "crop",
         test_fraction: float = 0.1,
         on_bad: Literal["error", "skip"] = "error",
@@ -57,7 +59,9 @@ class ImageFolder(ImageDataModule):
             labels: CSV file with the columns `path` (relative to `data_dir`) and `label` (the name of the class), in
                 place of one folder per class. With a column `group`, images of one group are in one subset; with
                 `subset`, each is in `train`, `val` or `test`.
-            image_size: height and width to which images are resized, in pixels.
+            image_size: height and width of what the network sees, in pixels.
+            stored_size: height and width to which images are resized in the cache. Where it is larger, evaluation sees
+                the center. Null is image_size, or 8/7 of it if a RandomResizedCrop cuts from it (as 256 for 224).
             resize: `crop` scales the shorter side and crops the center, `squash` ignores the aspect ratio, `pad` scales
                 the longer side and adds black.
             test_fraction: fraction of the images that becomes the test set, in [0, 1], if `data_dir` has no `train`.
@@ -81,6 +85,14 @@ class ImageFolder(ImageDataModule):
         super().__init__(split=split, **kwargs)
         if image_size < 1:
             raise ValueError(f"image_size {image_size} must be at least 1")
+        crops = [step.size for step in self.augment if isinstance(step, RandomResizedCrop)]
+        if any(size != image_size for size in crops):
+            raise ValueError(
+                f"RandomResizedCrop has size {crops[0]} and data.image_size is {image_size}; set both alike"
+            )
+        stored_size = stored_size or (round(image_size * 8 / 7) if crops else image_size)
+        if stored_size < image_size:
+            raise ValueError(f"stored_size {stored_size} must be at least image_size {image_size}")
         if not 0 <= test_fraction <= 1:
             raise ValueError(f"test_fraction {test_fraction} is outside [0, 1]; use 0.1 for a tenth, 0 for none")
         if split == "tail":
@@ -103,7 +115,8 @@ class ImageFolder(ImageDataModule):
         else:
             self.layout = read_layout(folder, least=1 if test_fraction == 1 else 2)
         self.root, self.classes = self.layout.root, self.layout.classes
-        self.image_size = image_size
+        self.image_size = self.seen_size = image_size
+        self.stored_size = stored_size
         self.resize: Resize = resize
         self.test_fraction = test_fraction
         self.labels = labels
@@ -119,7 +132,7 @@ class ImageFolder(ImageDataModule):
 
     def _folder_cache(self, white: Mapping[str, float]) -> FolderCache:
         files = list_files(self.layout, self.test_fraction)
-        return FolderCache(self.root, files, self.image_size, self.resize, self.cache_dir, white, self.max_pixels)
+        return FolderCache(self.root, files, self.stored_size, self.resize, self.cache_dir, white, self.max_pixels)
 
     @cached_property
     def _cache(self) -> ImageCache:  # opened once per process, so that a test after a fit uses the same files
@@ -201,7 +214,8 @@ class ImageFolder(ImageDataModule):
         epoch."""
         meta = self._cache.meta
         names = ("fingerprint", "counts", "size", "resize", "mean", "std")
-        return {"folder": str(self.root), **{name: meta[name] for name in names}, "bad_files": len(meta["bad"])}
+        described = {name: meta[name] for name in names}
+        return {"folder": str(self.root), "classes": list(self.classes), **described, "bad_files": len(meta["bad"])}
 
     def state_dict(self) -> dict[str, Any]:
         state = super().state_dict()

@@ -26,6 +26,7 @@ class ImageSpec:
         size: H and W of the input in pixels.
         channels: C, 3 for RGB and 1 for gray.
         resize: how an image of another size becomes this one; see ImageFolder.
+        stored_size: H and W to which an image is resized first, of which `size` is then the center.
         white: the value that becomes white in images of more than 8 bits; see `src.data.storage.decode`.
     """
 
@@ -35,6 +36,7 @@ class ImageSpec:
     size: tuple[int, int]
     channels: int
     resize: Resize = "crop"
+    stored_size: tuple[int, int] | None = None
     white: dict[str, float] = field(default_factory=dict)
 
     def normalize(self, images_BCHW: Tensor) -> Tensor:

@@ -63,7 +63,8 @@ class IndexLoader:
         for number in range(done if saved_epoch == epoch else 0, len(self)):
             batch = order_N[number * self.batch_size : (number + 1) * self.batch_size]
             self._position = (epoch, number + 1)
-            yield IndexBatch(batch[self.rank :: self.world_size], len(batch))
+            shard = slice(self.rank, None, self.world_size)
+            yield IndexBatch(batch[shard], len(batch), batch.flip(0)[shard])
 
     def state_dict(self) -> dict[str, Any]:
         epoch, done = self._position

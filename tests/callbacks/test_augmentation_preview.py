@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from src.callbacks import AugmentationPreview
-from src.data.augment import Flip
-from tests.toys import Squares, classifier, trainer
+from src.data.augment import Flip, RandomResizedCrop
+from tests.toys import Linear, Squares, classifier, trainer
 
 
 def test_one_row_per_image_and_one_column_per_epoch(tmp_path: Path) -> None:
@@ -26,6 +26,16 @@ def test_the_columns_after_the_first_are_augmented(tmp_path: Path) -> None:
         image = file.convert("RGB")
     original, flipped = image.crop((1, 1, 5, 5)), image.crop((6, 1, 10, 5))
     assert original.transpose(Image.Transpose.FLIP_LEFT_RIGHT).tobytes() == flipped.tobytes()
+
+
+def test_of_larger_images_the_center_is_shown(tmp_path: Path) -> None:
+    data = Squares(augment=[RandomResizedCrop(3)])
+    data.seen_size = 3
+    preview = AugmentationPreview(num_images=2, num_epochs=1)
+    fitting = trainer(tmp_path, callbacks=preview)
+    fitting.fit(classifier(net=Linear(inputs=27)), datamodule=data, test_after_fit=False)
+    with Image.open(tmp_path / "preview.png") as image:
+        assert image.size == (2 * 4 + 1, 2 * 4 + 1)
 
 
 def test_a_preview_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ import torch
 from lightning import Trainer
 from torch import Tensor
 
-from src.data.augment import AlternatingFlip, Augmentation, Flip
+from src.data.augment import AlternatingFlip, Augmentation, Flip, Mix
 from src.data.batch import Batch, ImageSet, IndexBatch
 from src.data.datamodule import ImageDataModule, Subset, _fits
 from src.data.image_spec import ImageSpec
@@ -464,7 +464,7 @@ def spec(classes: tuple[str, ...], channels: int = 2) -> ImageSpec:
 def test_specification_of_the_images():
     data = Numbered(normalize="standard")
     data.setup("fit")
-    assert data.spec == ImageSpec(("even", "odd", "never"), MEAN, STD, (1, 2), 2)
+    assert data.spec == ImageSpec(("even", "odd", "never"), MEAN, STD, (1, 2), 2, stored_size=(1, 2))
     data.normalize = "unit"
     assert (data.spec.mean, data.spec.std) == ((0.0, 0.0), (1.0, 1.0))
 
@@ -499,3 +499,50 @@ def test_unknown_classes_or_other_channels_are_refused():
         data.use_spec(spec(("even", "new")))
     with pytest.raises(UserError, match="the data have 2 channels; the model was trained on 3"):
         data.use_spec(spec(("even", "odd", "never"), channels=3))
+
+
+# Mixtures
+
+
+class Half(Mix):
+    """The mean of two images; the weight is the image's random number."""
+
+    num_uniforms = 1
+
+    def __call__(self, images_BCHW: Tensor, partners_BCHW: Tensor, uniform_BK: Tensor) -> tuple[Tensor, Tensor]:
+        return (images_BCHW + partners_BCHW) / 2, uniform_BK[:, 0]
+
+
+def mixed_batches(world_size: int) -> dict[int, tuple[float, int, int, float]]:
+    """For each sample of an epoch: its first pixel, its label, the other label and its weight."""
+    found = {}
+    for rank in range(world_size):
+        data = fitted({"world_size": world_size, "global_rank": rank}, mix=Half(), val_fraction=0.0, batch_size=4)
+        for indices in data.train_dataloader():
+            batch = data.on_after_batch_transfer(data.transfer_batch_to_device(indices, CPU, 0), 0)
+            assert batch.partner_labels_B is not None and batch.weights_B is not None
+            pixels_B = (batch.images_BCHW[:, 0, 0, 0] * 255 * 2).round()
+            for values in zip(
+                batch.indices_B, pixels_B, batch.labels_B, batch.partner_labels_B, batch.weights_B, strict=True
+            ):
+                index, *rest = (value.item() for value in values)
+                found[index] = tuple(rest)
+    return found
+
+
+def test_the_partner_is_that_of_the_global_batch():
+    alone = mixed_batches(1)
+    assert len(alone) == 10
+    for index, (pixel, label, partner_label, _) in alone.items():
+        partner = int(pixel) - index  # image n has the value n
+        assert (label, partner_label) == (index % 2, partner % 2)
+        assert alone[partner][0] == pixel
+    assert any(int(pixel) != 2 * index for index, (pixel, *_) in alone.items())
+    assert mixed_batches(2) == alone
+    assert mixed_batches(4) == alone
+
+
+def test_evaluation_does_not_mix():
+    data = fitted(mix=Half())
+    attach(data)
+    assert prepared(data, [0, 1]).weights_B is None

@@ -16,6 +16,7 @@ import yaml
 from PIL import Image
 
 from src.data import ImageFolder
+from src.data.augment import RandomResizedCrop
 from src.errors import UserError
 from tests.conftest import ROOT
 
@@ -174,6 +175,18 @@ def test_an_archive_in_place_of_a_folder(tmp_path: Path) -> None:
     assert len(ready(Path(archive), test_fraction=0.0).image_set("train").labels_N) == 20
 
 
+def test_a_larger_cache_is_cropped_in_training_and_centered_in_evaluation(tmp_path: Path) -> None:
+    made = ready(fill(tmp_path / "p", size=20), image_size=14, augment=[RandomResizedCrop(14)], test_fraction=0.0)
+    assert made.image_set("train").images_NHWC.shape[1:] == (16, 16, 3)
+    assert made.example_images(2).shape == (2, 3, 14, 14)
+    assert (made.spec.size, made.spec.stored_size) == ((14, 14), (16, 16))
+    images_BCHW = torch.arange(256.0).view(1, 1, 16, 16) / 256
+    assert torch.equal(made.center(images_BCHW), images_BCHW[..., 1:15, 1:15])
+    images_BCHW = made.image_set("train").images_NHWC[:2].permute(0, 3, 1, 2) / 255
+    assert made.augment_images(images_BCHW, torch.tensor([0, 1]), 0).shape == (2, 3, 14, 14)
+    assert ready(tmp_path / "p", image_size=14, stored_size=18).image_set("train").images_NHWC.shape[1] == 18
+
+
 def test_missing_test_set_is_reported(tmp_path: Path) -> None:
     undivided = data(fill(tmp_path / "p"), test_fraction=0.0)
     assert not undivided.has_test
@@ -253,6 +266,8 @@ def test_batches_are_channels_last(tmp_path: Path) -> None:
         ({"test_fraction": 1.1}, r"test_fraction 1.1 is outside \[0, 1\]"),
         ({"split": "tail"}, "split tail would validate on the last classes only"),
         ({"mean": [0.5]}, r"mean \[0.5\] must have 3 numbers"),
+        ({"stored_size": 3}, "stored_size 3 must be at least image_size 4"),
+        ({"augment": [RandomResizedCrop(5)]}, "RandomResizedCrop has size 5 and data.image_size is 4"),
         ({"white": 0.0}, "white 0.0 must be above 0"),
         ({"std": [0.5, 0.5, 0]}, r"std \[0.5, 0.5, 0\] must be above 0"),
     ],

@@ -17,7 +17,7 @@ from torch.optim.lr_scheduler import ExponentialLR, LRScheduler, ReduceLROnPlate
 
 from src.callbacks.ema import EMA
 from src.classifier import Classifier
-from src.data.augment import Flip, Shift
+from src.data.augment import Flip, MixupOrCutMix, Shift
 from src.models.dropout import Dropout
 from src.optim.warmup_decay import WarmupDecay
 from tests import toys
@@ -48,6 +48,7 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "validation by steps": ({}, {}, {"check_val_every_n_epoch": None, "val_check_interval": 6}),
     "end by steps": ({}, {}, {"max_epochs": -1, "max_steps": 11}),
     "checkpoint per epoch": ({}, {}, {"every_n_steps": None}),
+    "mixup and CutMix": ({}, {"mix": MixupOrCutMix(1.0, 1.0)}, {}),
 }
 
 

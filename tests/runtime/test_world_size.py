@@ -22,6 +22,7 @@ def fit(directory: Path, *arguments: str) -> Outcome:
     finish(
         *(argument for argument in TINY if argument != "--model.net.image_size=12"),
         *("--data.test_size=41", "--data.train_size=127", "--data.augment+=ImageDataGenerator"),
+        "--data.mix=src.data.augment.MixupOrCutMix",
         *("--model.net=tests.toys.Linear", "--model.net.num_classes=10", "--model.net.inputs=432"),
         *("--trainer.callbacks+=tests.toys.SaveTestSamples", "--trainer.default_callbacks.report=src.callbacks.Report"),
         *("--trainer.max_epochs=20", f"--trainer.default_root_dir={directory}", *arguments),

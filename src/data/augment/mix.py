@@ -21,6 +21,7 @@ class Mix(ABC):
     """
 
     num_uniforms: int
+    resample_each_epoch = True
 
     @abstractmethod
     def __call__(self, images_BCHW: Tensor, partners_BCHW: Tensor, uniform_BK: Tensor) -> tuple[Tensor, Tensor]:
