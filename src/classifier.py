@@ -6,7 +6,10 @@ Shapes: B samples on this rank, C channels, H rows, W columns, K classes.
 from __future__ import annotations
 
 import contextlib
+import functools
+import inspect
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -30,6 +33,9 @@ from src.optim.warmup_decay import WarmupDecay
 
 SPEC = "spec"  # the entry of a checkpoint
 
+Loss = nn.Module | Callable[[Tensor, Tensor], Tensor]  # of logits and labels
+MetricCallable = Callable[[int], Metric]  # of the number of classes
+
 
 class Classifier(LightningModule):
     """Trains a network by cross-entropy and evaluates it.
@@ -46,6 +52,8 @@ class Classifier(LightningModule):
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_interval: Literal["step", "epoch"] = "step",
         label_smoothing: float = 0.0,
+        loss: Loss | None = None,
+        metrics: dict[str, MetricCallable] | None = None,
         num_classes: int = 10,
         init_from: str | None = None,
         compile: bool = False,
@@ -59,6 +67,10 @@ class Classifier(LightningModule):
             lr_scheduler: by class path, without its optimizer; null keeps the learning rate constant.
             lr_interval: whether the schedule steps after each `step` or each `epoch`.
             label_smoothing: fraction of the target that is spread over all classes, in [0, 1).
+            loss: of training and evaluation, by class path: a loss of torch, such as `torch.nn.MultiMarginLoss`, or a
+                function of logits (B, K) and labels (B). The default is cross-entropy.
+            metrics: in addition, by their names: torchmetrics classes whose first argument is the number of classes,
+                without it, such as `torchmetrics.classification.MulticlassF1Score`. They get probabilities.
             num_classes: K; on the command line it is taken from the data.
             init_from: checkpoint file whose weights training starts from, with a new optimizer. On the command line
                 also a run: `RUN` or `RUN@best` is its best checkpoint, `RUN@last` its last.
@@ -72,6 +84,8 @@ class Classifier(LightningModule):
         super().__init__()
         if not 0 <= label_smoothing < 1:
             raise ValueError(f"label_smoothing {label_smoothing} is outside [0, 1); use 0 for none")
+        if loss and label_smoothing:
+            raise ValueError(f"label_smoothing {label_smoothing} is of the default loss; give it to model.loss instead")
         if num_classes < 2:
             raise ValueError(f"num_classes {num_classes} must be at least 2")
         self.net = net
@@ -83,6 +97,7 @@ class Classifier(LightningModule):
         self.lr_scheduler = lr_scheduler
         self.lr_interval = lr_interval
         self.label_smoothing = label_smoothing
+        self.loss = _per_image(loss) if loss else None
         self.num_classes = num_classes
         self.init_from = init_from
         self.compile_net = compile
@@ -90,9 +105,10 @@ class Classifier(LightningModule):
         self.settings: dict[str, Any] = {}  # what of it was set by a recipe or on the command line, with dotted keys
         self.spec: ImageSpec | None = None  # of the images that it was first trained or evaluated on
         self._logged_epoch: int | None = None  # the epoch whose training metrics were given to Lightning
-        self.train_metrics = _metrics(num_classes).clone(prefix="train/")
-        self.val_metrics = _metrics(num_classes).clone(prefix="val/")
-        self.test_metrics = _test_metrics(num_classes).clone(prefix="test/")
+        own = metrics or {}
+        self.train_metrics = _metrics(num_classes, own).clone(prefix="train/")
+        self.val_metrics = _metrics(num_classes, own).clone(prefix="val/")
+        self.test_metrics = _test_metrics(num_classes, own).clone(prefix="test/")
         self.confusion = MulticlassConfusionMatrix(num_classes, validate_args=False)
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
@@ -231,13 +247,22 @@ class Classifier(LightningModule):
                 f"model.net returns outputs of shape {tuple(logits_BK.shape)}; for {self.num_classes} classes it must "
                 f"return ({len(batch.labels_B)}, {self.num_classes}). Set its num_classes"
             )
-        losses_B = F.cross_entropy(logits_BK, batch.labels_B, reduction="none", label_smoothing=label_smoothing)
+        losses_B = self._loss(logits_BK, batch.labels_B, label_smoothing)
         if batch.partner_labels_B is not None and batch.weights_B is not None:  # a mixture of two images
-            others_B = F.cross_entropy(
-                logits_BK, batch.partner_labels_B, reduction="none", label_smoothing=label_smoothing
-            )
+            others_B = self._loss(logits_BK, batch.partner_labels_B, label_smoothing)
             losses_B = torch.lerp(others_B, losses_B, batch.weights_B)
         return losses_B, logits_BK
+
+    def _loss(self, logits_BK: Tensor, labels_B: Tensor, label_smoothing: float) -> Tensor:
+        if self.loss is None:
+            return F.cross_entropy(logits_BK, labels_B, reduction="none", label_smoothing=label_smoothing)
+        losses_B = self.loss(logits_BK, labels_B)
+        if losses_B.shape != labels_B.shape:
+            raise UserError(
+                f"model.loss returns {tuple(losses_B.shape)} for {tuple(logits_BK.shape)} logits; it must return one "
+                f"loss per image, {tuple(labels_B.shape)}, without a mean over the batch"
+            )
+        return losses_B
 
     def _update(self, metrics: MetricCollection, batch: Batch, losses_B: Tensor, logits_BK: Tensor) -> None:
         if batch.partner_labels_B is not None and batch.weights_B is not None:  # the class with the larger weight
@@ -247,11 +272,21 @@ class Classifier(LightningModule):
         for name, metric in metrics.items(keep_base=True):
             if name == "loss":
                 metric.update(losses_B)
-            elif isinstance(metric, MulticlassCalibrationError):
+            elif name not in ("acc", "top5"):
                 # torchmetrics takes a batch whose logits all lie in [0, 1] for probabilities.
                 metric.update(logits_BK.softmax(-1), batch.labels_B)
             else:
                 metric.update(logits_BK, batch.labels_B)
+
+
+def _per_image(loss: Loss) -> Loss:
+    """A loss without a mean over the batch, since the step divides by the samples of all ranks."""
+    function: Any = loss
+    if isinstance(loss, nn.Module):
+        if hasattr(loss, "reduction"):
+            function.reduction = "none"
+        return function
+    return functools.partial(function, reduction="none") if "reduction" in inspect.signature(loss).parameters else loss
 
 
 def class_metrics(counts_KK: Tensor) -> tuple[Tensor, Tensor]:
@@ -262,7 +297,7 @@ def class_metrics(counts_KK: Tensor) -> tuple[Tensor, Tensor]:
     return correct_K / true_K, f1_K.where(true_K > 0, math.nan)
 
 
-def _metrics(num_classes: int) -> MetricCollection:
+def _metrics(num_classes: int, own: Mapping[str, MetricCallable]) -> MetricCollection:
     # The data module has checked the labels and the step the shape of the logits; torchmetrics would search each batch.
     micro: dict[str, Any] = {"average": "micro", "validate_args": False}
     metrics: dict[str, Metric | MetricCollection] = {
@@ -271,10 +306,13 @@ def _metrics(num_classes: int) -> MetricCollection:
     }
     if num_classes > 5:
         metrics["top5"] = MulticlassAccuracy(num_classes, **micro, top_k=5)
+    if taken := [name for name in own if name in {*metrics, "top5", "f1", "calibration_error"}]:
+        raise ValueError(f"metrics has {', '.join(taken)}, which every run has; choose another name")
+    metrics |= {name: make(num_classes) for name, make in own.items()}
     return MetricCollection(metrics, compute_groups=False)
 
 
-def _test_metrics(num_classes: int) -> MetricCollection:
-    metrics = _metrics(num_classes)
+def _test_metrics(num_classes: int, own: Mapping[str, MetricCallable]) -> MetricCollection:
+    metrics = _metrics(num_classes, own)
     metrics["calibration_error"] = MulticlassCalibrationError(num_classes, n_bins=15, validate_args=False)
     return metrics

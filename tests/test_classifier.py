@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import math
 import random
@@ -17,6 +18,7 @@ from lightning.pytorch.cli import ReduceLROnPlateau
 from lightning.pytorch.loggers import CSVLogger
 from torch import nn
 from torch.optim.lr_scheduler import ChainedScheduler, ConstantLR
+from torchmetrics.classification import MulticlassAUROC, MulticlassF1Score
 
 from src.classifier import Classifier, class_metrics
 from src.data import Batch, ImageSet
@@ -58,6 +60,46 @@ def test_the_loss_of_a_mixture_is_the_weighted_mean(tmp_path: Path, monkeypatch:
     predicted_B = model(one.images_BCHW).argmax(1)
     heavier_B = torch.tensor([0, 1, 2, 0])
     assert model.train_metrics["acc"].compute() == (predicted_B == heavier_B).float().mean()
+
+
+def own_loss(logits_BK: torch.Tensor, labels_B: torch.Tensor) -> torch.Tensor:
+    return (logits_BK - F.one_hot(labels_B, logits_BK.shape[1])).pow(2).sum(1)
+
+
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [
+        (nn.MultiMarginLoss(margin=0.5), functools.partial(F.multi_margin_loss, margin=0.5)),
+        (F.multi_margin_loss, F.multi_margin_loss),
+        (nn.CrossEntropyLoss(label_smoothing=0.2), functools.partial(F.cross_entropy, label_smoothing=0.2)),
+        (own_loss, lambda logits_BK, labels_B: own_loss(logits_BK, labels_B).mean()),
+    ],
+)
+def test_any_loss(loss: Any, expected: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = attached(classifier(loss=loss), tmp_path, monkeypatch)
+    logits_BK = model(batch().images_BCHW)
+    torch.testing.assert_close(model.training_step(batch(), 0), expected(logits_BK, batch().labels_B))
+
+
+def test_a_loss_with_a_mean_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = attached(classifier(loss=lambda logits_BK, labels_B: logits_BK.mean()), tmp_path, monkeypatch)
+    with pytest.raises(UserError, match=r"model.loss returns \(\) for \(4, 3\) logits; it must return one"):
+        model.training_step(batch(), 0)
+    with pytest.raises(ValueError, match=r"label_smoothing 0.1 is of the default loss"):
+        classifier(loss=own_loss, label_smoothing=0.1)
+
+
+def test_any_metric_gets_probabilities(tmp_path: Path) -> None:
+    own = {"macro": lambda k: MulticlassF1Score(k, average="macro"), "auroc": MulticlassAUROC}
+    model, data = classifier(metrics=own), Squares()
+    testing = fit(tmp_path, model, data, test=True)
+    assert {"test/macro", "test/auroc", "test/f1"} <= testing.callback_metrics.keys()
+    images = data.image_set("test")
+    probabilities_NK = model(data.normalize_images(images.images_NHWC.permute(0, 3, 1, 2) / 255)).softmax(-1)
+    expected = MulticlassAUROC(3)(probabilities_NK, images.labels_N)
+    torch.testing.assert_close(testing.callback_metrics["test/auroc"], expected)
+    with pytest.raises(ValueError, match="metrics has acc, which every run has"):
+        classifier(metrics={"acc": MulticlassF1Score})
 
 
 def test_the_mean_over_uneven_shards_is_that_of_all_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

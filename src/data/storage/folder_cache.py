@@ -30,7 +30,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from src.data.storage import depth, image_cache
@@ -152,7 +151,12 @@ class FolderCache:
         files = self.files.take(is_good_N.nonzero()[0])
         train, val, test = np.bincount(files.subsets_N, minlength=len(SUBSETS)).tolist()
         counts = {"train": train, "val": val, "test": test}
-        meta = {**self._origin, "fingerprint": self._folder.name, "counts": counts, **_mean_and_std(histogram_C256)}
+        meta = {
+            **self._origin,
+            "fingerprint": self._folder.name,
+            "counts": counts,
+            **image_cache.mean_and_std(histogram_C256),
+        }
         meta |= {"contents": self._contents, "white": white, "bad": bad, "partly": partly}
         image_cache.complete(folder, (self.size, self.size, CHANNELS), files.labels_N, **meta)
         np.save(folder / _KEYS, files.keys_N)
@@ -208,13 +212,3 @@ def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) 
     # Names need not be valid text; surrogateescape writes their bytes.
     with path.open("w", newline="", errors="surrogateescape") as table:
         csv.writer(table).writerows([header, *rows])
-
-
-def _mean_and_std(histogram_C256: NDArray[np.float64]) -> dict[str, list[float]]:
-    """Of each channel, in [0, 1], to 4 digits."""
-    values = np.arange(256) / 255
-    fraction_C256 = histogram_C256 / histogram_C256.sum(1, keepdims=True).clip(min=1)
-    mean_C = fraction_C256 @ values
-    std_C = np.sqrt((fraction_C256 * (values - mean_C[:, None]) ** 2).sum(1)).round(4)
-    std_C[std_C == 0] = 1  # a constant channel is divided by 1
-    return {"mean": mean_C.round(4).tolist(), "std": std_C.tolist()}

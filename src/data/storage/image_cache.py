@@ -79,6 +79,16 @@ def save(folder: Path, images: ImageSet, **meta: Any) -> None:
             part.rename(folder)
 
 
+def mean_and_std(histogram_C256: NDArray[Any]) -> dict[str, list[float]]:
+    """Of each channel, in [0, 1], to 4 digits."""
+    values = np.arange(256) / 255
+    fraction_C256 = histogram_C256 / histogram_C256.sum(1, keepdims=True).clip(min=1)
+    mean_C = fraction_C256 @ values
+    std_C = np.sqrt((fraction_C256 * (values - mean_C[:, None]) ** 2).sum(1)).round(4)
+    std_C[std_C == 0] = 1  # a constant channel is divided by 1
+    return {"mean": mean_C.round(4).tolist(), "std": std_C.tolist()}
+
+
 def _sha256(folder: Path) -> str:
     """Checksum of the images followed by the labels."""
     with (folder / PIXELS).open("rb") as file:

@@ -1,0 +1,144 @@
+"""A dataset of torchvision, or of your own with `__getitem__`.
+
+Shapes: N images, H rows, W columns, C channels.
+"""
+
+from collections.abc import Sequence
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from src.data.batch import ImageSet
+from src.data.datamodule import ImageDataModule, Preparation, Subset
+from src.data.storage import image_cache
+from src.data.storage.image_cache import ImageCache
+from src.data.storage.progress import progress
+from src.errors import UserError
+
+COMPARED = 64  # samples whose pixels tell whether a dataset has changed
+
+
+class TorchDataset(ImageDataModule):
+    """Any map-style dataset of images and labels, such as `torchvision.datasets.MNIST`: each sample is read once, into
+    the cache, and what follows is as for the other datasets.
+
+    A sample is an image and an integer label. The image is one of Pillow, a uint8 array (H, W) or (H, W, C), or a
+    tensor (C, H, W), uint8 or floats in [0, 1]; all have the same size. Random transforms of the dataset would be
+    sampled once, so give them as `augment`.
+    """
+
+    def __init__(
+        self,
+        train: Dataset,
+        test: Dataset | None = None,
+        classes: Sequence[str] | None = None,
+        cache_dir: str = "data/cache",
+        **kwargs: Any,
+    ) -> None:
+        """
+        Args:
+            train: the training set, by class path.
+            test: the test set, by class path; null for none.
+            classes: their names; null takes the dataset's attribute `classes`, or the labels.
+            cache_dir: folder for the decoded images.
+            **kwargs: see ImageDataModule.
+        """
+        super().__init__(**kwargs)
+        self.train, self.test = train, test
+        self._caches: dict[Subset, ImageCache] = {}
+        self.cache_dir = Path(cache_dir).expanduser().absolute()
+        named = classes or getattr(train, "classes", None)
+        self.classes = tuple(map(str, named)) if named else tuple(map(str, range(int(self._train_labels_N.max()) + 1)))
+
+    @property
+    def has_test(self) -> bool:
+        return self.test is not None
+
+    @cached_property
+    def _train_labels_N(self) -> Tensor:
+        """Without reading the images, where torchvision's datasets have the labels in an attribute."""
+        for name in ("targets", "labels"):
+            if (labels := getattr(self.train, name, None)) is not None:
+                return torch.as_tensor(labels)
+        return self._cache("train").images.labels_N
+
+    def _cache(self, subset: Subset) -> ImageCache:
+        """The cache of a subset, created if some of its samples are not those of the dataset."""
+        if subset not in self._caches:
+            self._caches[subset] = self._opened(self.train if subset == "train" else self.test)
+        return self._caches[subset]
+
+    def _opened(self, dataset: Any) -> ImageCache:
+        digest = blake2b(digest_size=12)
+        for index in range(0, len(dataset), max(1, len(dataset) // COMPARED)):
+            image_HWC, label = _sample(dataset, index)
+            digest.update(f"{image_HWC.shape} {label}".encode() + image_HWC.tobytes())
+        key = {"dataset": f"{type(dataset).__module__}.{type(dataset).__qualname__}", "samples": len(dataset)}
+        key["content"] = digest.hexdigest()
+        folder = self.cache_dir / f"{type(dataset).__name__}-{digest.hexdigest()}"
+        if not (cache := image_cache.load(folder, **key)):
+            images = _decoded(dataset)
+            if not self.cache_writable:
+                return ImageCache(folder, images, key)
+            image_cache.save(folder, images, **key)
+            cache = image_cache.load(folder, **key)
+        assert cache
+        return cache
+
+    def pending_preparation(self) -> Preparation | None:
+        return None
+
+    def setup(self, stage: str) -> None:
+        """Also measures mean and std on the training set."""
+        super().setup(stage)
+        if not hasattr(self, "mean"):
+            images_NHWC = self.image_set("train").images_NHWC
+            counts_C256 = np.stack(
+                [np.bincount(c.numpy().ravel(), minlength=256) for c in images_NHWC.cpu().unbind(-1)]
+            )
+            measured = image_cache.mean_and_std(counts_C256)
+            self.mean, self.std = tuple(measured["mean"]), tuple(measured["std"])
+
+    def read(self, subset: Subset) -> ImageSet:
+        if subset == "test" and self.test is None:
+            raise UserError("data.test is null, so there is no test set; give one, or use `python -m src validate`")
+        return self._cache(subset).images
+
+
+def _decoded(dataset: Any) -> ImageSet:
+    n = len(dataset)
+    first_HWC, _ = _sample(dataset, 0)
+    images_NHWC, labels_N = np.empty((n, *first_HWC.shape), np.uint8), np.empty(n, np.int64)
+    with progress(type(dataset).__name__, n, " images") as bar:
+        for index in range(n):
+            image_HWC, labels_N[index] = _sample(dataset, index)
+            if image_HWC.shape != first_HWC.shape:
+                raise UserError(
+                    f"sample {index} of {type(dataset).__name__} has shape {image_HWC.shape} and sample 0 "
+                    f"{first_HWC.shape}; give the dataset a transform that resizes, such as "
+                    "torchvision.transforms.Resize, or use ImageFolder"
+                )
+            images_NHWC[index] = image_HWC
+            bar.update()
+    return ImageSet(torch.from_numpy(images_NHWC), torch.from_numpy(labels_N))
+
+
+def _sample(dataset: Any, index: int) -> tuple[np.ndarray, int]:
+    """An image as uint8 (H, W, C), and its label."""
+    image, label = dataset[index]
+    if isinstance(image, Tensor):
+        image = image.movedim(0, -1) if image.dim() == 3 else image
+        image = (image * 255).round().clamp(0, 255).byte() if image.is_floating_point() else image
+    image_HWC = np.atleast_3d(np.asarray(image))
+    if image_HWC.dtype != np.uint8 or image_HWC.ndim != 3:
+        raise UserError(
+            f"sample {index} of {type(dataset).__name__} is an image {image_HWC.shape} of {image_HWC.dtype}; it must "
+            "be uint8 (H, W, C) or an image of Pillow, or a tensor (C, H, W), floats in [0, 1]"
+        )
+    return image_HWC, int(label)

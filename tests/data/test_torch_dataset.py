@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch.utils.data import Dataset
+from torchvision.transforms.functional import to_pil_image, to_tensor
+
+from src.data import TorchDataset
+from src.errors import UserError
+from tests.toys import Linear, classifier, fit
+
+
+class Grays(Dataset):
+    """Image n has the gray value n and the label n modulo 3; in one of the forms that datasets return."""
+
+    reads = 0
+
+    def __init__(self, form: str = "tensor", size: int = 12, start: int = 0) -> None:
+        self.form, self.size, self.start = form, size, start
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        Grays.reads += 1
+        value = (self.start + index) % 256
+        image_HWC = np.full((4, 5, 3), value, np.uint8)
+        forms = {
+            "tensor": lambda: to_tensor(image_HWC),
+            "bytes": lambda: torch.from_numpy(image_HWC).movedim(-1, 0),
+            "array": lambda: image_HWC,
+            "gray array": lambda: image_HWC[..., 0],
+            "image": lambda: to_pil_image(image_HWC),
+            "gray image": lambda: Image.new("L", (5, 4), value),
+        }
+        return forms[self.form](), value % 3
+
+
+class Named(Grays):
+    classes = ("zero", "one", "two", "three")
+
+
+def ready(folder: Path, train: Dataset, test: Dataset | None = None, stage: str = "fit", **kwargs) -> TorchDataset:
+    made = TorchDataset(train, test, cache_dir=str(folder / "cache"), **{"val_fraction": 0.25, **kwargs})
+    made.prepare_data()
+    made.setup(stage)
+    return made
+
+
+@pytest.mark.parametrize("form", ["tensor", "bytes", "array", "gray array", "image", "gray image"])
+def test_samples_of_every_form(form: str, tmp_path: Path) -> None:
+    images_NHWC, labels_N = ready(tmp_path, Grays(form)).image_set("train")
+    assert images_NHWC.shape == (12, 4, 5, 1 if "gray" in form else 3) and images_NHWC.dtype == torch.uint8
+    assert (images_NHWC == torch.arange(12).view(-1, 1, 1, 1)).all()
+    assert labels_N.tolist() == [0, 1, 2] * 4
+
+
+def test_classes_are_those_of_the_dataset_or_its_labels(tmp_path: Path) -> None:
+    assert ready(tmp_path, Grays()).classes == ("0", "1", "2")
+    assert ready(tmp_path, Named()).classes == ("zero", "one", "two", "three")
+    assert ready(tmp_path, Named(), classes=["a", "b", "c"]).classes == ("a", "b", "c")
+
+
+def test_each_sample_is_read_once(tmp_path: Path) -> None:
+    ready(tmp_path, Grays(size=2000))
+    Grays.reads = 0
+    images_NHWC, _ = ready(tmp_path, Grays(size=2000)).image_set("train")
+    assert Grays.reads < 100
+    assert images_NHWC[1999, 0, 0, 0] == 1999 % 256
+    assert ready(tmp_path, Grays(size=2000, start=1)).image_set("train").images_NHWC[0, 0, 0, 0] == 1
+
+
+def test_mean_and_std_are_measured(tmp_path: Path) -> None:
+    made = ready(tmp_path, Grays(size=2))  # values of 0 and 1
+    assert made.mean == (round(0.5 / 255, 4),) * 3 and made.std == (round(0.5 / 255, 4),) * 3
+
+
+def test_fit_and_test(tmp_path: Path) -> None:
+    data = TorchDataset(Grays(), Grays(start=100), cache_dir=str(tmp_path / "cache"), val_fraction=0.25, batch_size=4)
+    ended = fit(tmp_path / "run", classifier(net=Linear(inputs=60)), data, test=True)
+    assert "test/acc" in ended.callback_metrics
+    assert data.image_set("test").images_NHWC[0, 0, 0, 0] == 100
+
+
+def test_what_cannot_be_used_is_reported(tmp_path: Path) -> None:
+    class Other(Grays):
+        def __getitem__(self, index: int) -> tuple[Any, int]:
+            return np.zeros((4 + index, 4), np.uint8 if self.form == "sizes" else np.float64), 0
+
+    with pytest.raises(UserError, match=r"sample 1 of Other has shape \(5, 4, 1\) and sample 0 \(4, 4, 1\)"):
+        ready(tmp_path, Other("sizes"))
+    with pytest.raises(UserError, match=r"sample 0 of Other is an image \(4, 4, 1\) of float64"):
+        ready(tmp_path, Other("floats"))
+    with pytest.raises(UserError, match=r"data\.test is null"):
+        ready(tmp_path, Grays(), stage="test")
