@@ -61,7 +61,7 @@ class ConfidentMistakes(_ShownSamples):
         if not len(rows_B):
             rows_B = samples.losses_N.argsort()[: self.num_images]
         names = class_names(trainer, samples.logits_NK.shape[1])
-        figure = image_grid(_images(data, samples, rows_B), captions(samples, rows_B, names), columns=4, title=title)
+        figure = image_grid(images_of(data, samples, rows_B), captions(samples, rows_B, names), columns=4, title=title)
         log_image(trainer, "view_test/mistakes", figure)
 
 
@@ -82,7 +82,9 @@ class LossExtremes(_ShownSamples):
         order_N, names = samples.losses_N.argsort(descending=True), class_names(trainer, samples.logits_NK.shape[1])
         for which, rows_B in (("highest", order_N), ("lowest", order_N.flip(0))):
             rows_B = rows_B[: self.num_images]
-            shown = image_grid(_images(data, samples, rows_B), captions(samples, rows_B, names), 4, f"The {which} loss")
+            shown = image_grid(
+                images_of(data, samples, rows_B), captions(samples, rows_B, names), 4, f"The {which} loss"
+            )
             log_image(trainer, f"view_test/{which}_loss", shown)
 
 
@@ -106,7 +108,7 @@ class MistakeMaps(_ShownSamples):
         net = getattr(pl_module, "net", None)
         if not len(rows_B) or not isinstance(net, torch.nn.Module):
             return log_missing(trainer, _MAPS, "No mistakes, of which there could be class-activation maps")
-        images_BHWC = _images(data, samples, rows_B)
+        images_BHWC = images_of(data, samples, rows_B)
         normalized_BCHW = data.normalize_images(images_BHWC.permute(0, 3, 1, 2).float() / 255)
         weights = next(net.parameters(), normalized_BCHW)
         normalized_BCHW = normalized_BCHW.to(weights.device, weights.dtype).repeat_interleave(2, 0)
@@ -149,6 +151,8 @@ def _short(name: str) -> str:
     return name if len(name) <= MAX_LETTERS else f"{name[: MAX_LETTERS - 1]}…"
 
 
-def _images(data: ImageDataModule, samples: TestSamples, rows_B: Tensor) -> Tensor:
+def images_of(data: ImageDataModule, samples: TestSamples, rows_B: Tensor) -> Tensor:
+    """uint8 images (B, H, W, C) of some rows of the samples on the CPU, as the network sees them."""
     images_NHWC = data.image_set("test").images_NHWC
-    return images_NHWC[samples.indices_N[rows_B].to(images_NHWC.device)].cpu()
+    images_BHWC = images_NHWC[samples.indices_N[rows_B].to(images_NHWC.device)].cpu()
+    return data.center(images_BHWC.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)

@@ -17,7 +17,7 @@ from torch import nn
 from src.callbacks.class_names import class_names
 from src.callbacks.report import facts, figures, measurements, scores
 from src.callbacks.report.network import NetworkOnImages
-from src.callbacks.shown_samples import captions, confident_mistakes
+from src.callbacks.shown_samples import captions, confident_mistakes, images_of
 from src.callbacks.test_samples import TestSamples
 from src.data import ImageDataModule
 from src.errors import shortened
@@ -151,16 +151,15 @@ class Card:
         net = getattr(self._module, "net", None)
         if not len(rows_B) or not self._data:
             return False
-        indices_B = self._samples.indices_N[rows_B]
+        images_BHWC = images_of(self._data, self._samples, rows_B)
         maps_BHW = None
         if isinstance(net, nn.Module) and NetworkOnImages.is_possible(self._trainer):
             classes_B = self._samples.logits_NK[rows_B].argmax(-1)
             with self._part("What the network looks at"):
-                maps_BHW = measurements.activation_maps(net, self._data, indices_B, classes_B)
+                maps_BHW = measurements.activation_maps(net, self._data, images_BHWC, classes_B)
         if maps_BHW is None:
             self._missing.append("There are no class-activation maps, for which the network needs a feature map.")
         found["has_maps"] = maps_BHW is not None
-        images_BHWC = measurements.test_images(self._data, indices_B).cpu()
         texts = captions(self._samples, rows_B, self._names)
         figures.save_mistakes(self._images / "mistakes.png", images_BHWC, texts, maps_BHW)
         return True

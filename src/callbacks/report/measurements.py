@@ -79,15 +79,9 @@ def robustness(network: NetworkOnImages, samples: TestSamples, seed: int, count:
     return found
 
 
-def test_images(data: ImageDataModule, indices_B: Tensor) -> Tensor:
-    """uint8 images (B, H, W, C) of the test set."""
-    images_NHWC = data.image_set("test").images_NHWC
-    return images_NHWC[indices_B.to(images_NHWC.device)]
-
-
-def activation_maps(net: nn.Module, data: ImageDataModule, indices_B: Tensor, classes_B: Tensor) -> Tensor | None:
-    """What in test images raises the logit of a class, (B, H, W) on the CPU; None if the network has no feature map."""
-    images_BCHW = data.normalize_images(test_images(data, indices_B).permute(0, 3, 1, 2).float() / 255)
+def activation_maps(net: nn.Module, data: ImageDataModule, images_BHWC: Tensor, classes_B: Tensor) -> Tensor | None:
+    """What in uint8 images raises the logit of a class, (B, H, W) on the CPU; None without a feature map."""
+    images_BCHW = data.normalize_images(images_BHWC.permute(0, 3, 1, 2).float() / 255)
     weights = next(net.parameters(), images_BCHW)
     maps_BHW = class_activation_maps(net, images_BCHW.to(weights.device, weights.dtype), classes_B.to(weights.device))
     return None if maps_BHW is None else maps_BHW.cpu()

@@ -54,7 +54,7 @@ def overall(samples: TestSamples, seed: int) -> dict[str, Estimate]:
         found["top-5 accuracy"] = wilson(int((top5_N5 == labels_N[:, None]).sum()), len(labels_N))
     statistics = {
         "F1 score, mean of the classes": macro_f1(predicted_N, labels_N, num_classes),
-        "cross-entropy": mean(losses_N),
+        "loss": mean(losses_N),
         "expected calibration error": calibration_error(confidence_N, correct_N),
     }
     return found | bootstrap(statistics, len(labels_N), seed)

@@ -139,6 +139,25 @@ def test_groups_of_other_samples_leave_an_empty_table(tmp_path: Path) -> None:
     assert "30 of 30 test images are not in the file of groups." in text
 
 
+class Padded(Squares):
+    """Images of 6 x 6 pixels, of which the network sees the center."""
+
+    seen_size = 4
+
+    def read(self, subset: str) -> ImageSet:
+        images_NHWC, labels_N = super().read(subset)
+        return ImageSet(nn.functional.pad(images_NHWC, (0, 0, 1, 1, 1, 1), value=255), labels_N)
+
+
+def test_mistakes_are_shown_as_the_network_sees_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[Any] = []
+    monkeypatch.setattr(figures, "save_mistakes", lambda path, *images: saved.append(images) or path.touch())
+    report(tmp_path, Padded())
+    ((images_BHWC, _, maps_BHW),) = saved
+    assert images_BHWC.shape[1:3] == maps_BHW.shape[1:] == (4, 4)
+    assert images_BHWC.amax() < 255  # the padding
+
+
 class Perfect(nn.Module):
     """The bright channel of `Squares` is the class."""
 

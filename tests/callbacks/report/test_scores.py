@@ -28,7 +28,7 @@ def test_overall() -> None:
     found = overall(TESTED, seed=0)
     assert found["accuracy"].value == pytest.approx(0.6)
     assert "top-5 accuracy" not in found
-    assert found["cross-entropy"].value == pytest.approx(float(TESTED.losses_N.mean()))
+    assert found["loss"].value == pytest.approx(float(TESTED.losses_N.mean()))
     assert all(one.low <= one.value <= one.high for one in found.values())
     assert overall(samples([0, 1], [0, 1], 6), 0)["top-5 accuracy"].value == 1
 
