@@ -54,6 +54,7 @@ class Classifier(LightningModule):
         label_smoothing: float = 0.0,
         loss: Loss | None = None,
         metrics: dict[str, MetricCallable] | None = None,
+        class_weights: Literal["balanced"] | list[float] | None = None,
         num_classes: int = 10,
         init_from: str | None = None,
         compile: bool = False,
@@ -71,6 +72,8 @@ class Classifier(LightningModule):
                 function of logits (B, K) and labels (B). The default is cross-entropy.
             metrics: in addition, by their names: torchmetrics classes whose first argument is the number of classes,
                 without it, such as `torchmetrics.classification.MulticlassF1Score`. They get probabilities.
+            class_weights: by which the training loss of each image is multiplied, one for each class in their order;
+                `balanced` is inversely proportional to the number of training images, one on average.
             num_classes: K; on the command line it is taken from the data.
             init_from: checkpoint file whose weights training starts from, with a new optimizer. On the command line
                 also a run: `RUN` or `RUN@best` is its best checkpoint, `RUN@last` its last.
@@ -86,6 +89,8 @@ class Classifier(LightningModule):
             raise ValueError(f"label_smoothing {label_smoothing} is outside [0, 1); use 0 for none")
         if loss and label_smoothing:
             raise ValueError(f"label_smoothing {label_smoothing} is of the default loss; give it to model.loss instead")
+        if isinstance(class_weights, list) and (len(class_weights) != num_classes or min(class_weights) < 0):
+            raise ValueError(f"class_weights {class_weights} must be {num_classes} numbers of at least 0, or balanced")
         if num_classes < 2:
             raise ValueError(f"num_classes {num_classes} must be at least 2")
         self.net = net
@@ -99,6 +104,9 @@ class Classifier(LightningModule):
         self.label_smoothing = label_smoothing
         self.loss = _per_image(loss) if loss else None
         self.num_classes = num_classes
+        self.class_weights = class_weights
+        self.class_weights_K: Tensor | None
+        self.register_buffer("class_weights_K", None, persistent=False)
         self.init_from = init_from
         self.compile_net = compile
         self.config: dict[str, Any] | None = None  # the entire configuration, if there is one, for checkpoints
@@ -117,7 +125,18 @@ class Classifier(LightningModule):
 
     def setup(self, stage: str) -> None:
         """Takes the classes and the normalization from the data, or gives them its own."""
-        self._share_spec(self.trainer.datamodule)  # pyright: ignore[reportAttributeAccessIssue]
+        data = self.trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+        self._share_spec(data)
+        if stage == "fit" and self.class_weights:
+            self.class_weights_K = self._weights_of_classes(data)
+
+    def _weights_of_classes(self, data: object) -> Tensor:
+        if isinstance(self.class_weights, list):
+            return torch.tensor(self.class_weights)
+        if not isinstance(data, ImageDataModule):
+            raise UserError("model.class_weights balanced needs an ImageDataModule; give a list")
+        counts_K = data.class_counts()
+        return counts_K.sum() / (self.num_classes * counts_K.clamp(min=1).float())
 
     def _share_spec(self, data: object) -> None:
         if isinstance(data, ImageDataModule):
@@ -232,6 +251,7 @@ class Classifier(LightningModule):
         names = getattr(self.trainer.datamodule, "classes", range(self.num_classes))  # pyright: ignore[reportAttributeAccessIssue]
         acc_K, f1_K = class_metrics(self.confusion.compute())
         metrics = {f"test/acc_of/{name}": acc for name, acc in zip(names, acc_K, strict=True)}
+        metrics["test/balanced_acc"] = acc_K.nanmean()
         # All ranks have the same values: the first logs them, and without sync_dist Lightning warns for each.
         self.log_dict({"test/f1": f1_K.nanmean(), **metrics}, rank_zero_only=True, sync_dist=True)
 
@@ -255,13 +275,16 @@ class Classifier(LightningModule):
 
     def _loss(self, logits_BK: Tensor, labels_B: Tensor, label_smoothing: float) -> Tensor:
         if self.loss is None:
-            return F.cross_entropy(logits_BK, labels_B, reduction="none", label_smoothing=label_smoothing)
-        losses_B = self.loss(logits_BK, labels_B)
+            losses_B = F.cross_entropy(logits_BK, labels_B, reduction="none", label_smoothing=label_smoothing)
+        else:
+            losses_B = self.loss(logits_BK, labels_B)
         if losses_B.shape != labels_B.shape:
             raise UserError(
                 f"model.loss returns {tuple(losses_B.shape)} for {tuple(logits_BK.shape)} logits; it must return one "
                 f"loss per image, {tuple(labels_B.shape)}, without a mean over the batch"
             )
+        if self.training and self.class_weights_K is not None:
+            losses_B = losses_B * self.class_weights_K[labels_B]
         return losses_B
 
     def _update(self, metrics: MetricCollection, batch: Batch, losses_B: Tensor, logits_BK: Tensor) -> None:
@@ -306,7 +329,7 @@ def _metrics(num_classes: int, own: Mapping[str, MetricCallable]) -> MetricColle
     }
     if num_classes > 5:
         metrics["top5"] = MulticlassAccuracy(num_classes, **micro, top_k=5)
-    if taken := [name for name in own if name in {*metrics, "top5", "f1", "calibration_error"}]:
+    if taken := [name for name in own if name in {*metrics, "top5", "f1", "balanced_acc", "calibration_error"}]:
         raise ValueError(f"metrics has {', '.join(taken)}, which every run has; choose another name")
     metrics |= {name: make(num_classes) for name, make in own.items()}
     return MetricCollection(metrics, compute_groups=False)

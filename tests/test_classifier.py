@@ -102,6 +102,29 @@ def test_any_metric_gets_probabilities(tmp_path: Path) -> None:
         classifier(metrics={"acc": MulticlassF1Score})
 
 
+def test_class_weights_multiply_the_training_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = attached(classifier(class_weights=[0.5, 2.0, 3.0]), tmp_path, monkeypatch)
+    model.setup("fit")
+    losses_B = F.cross_entropy(model(batch().images_BCHW), batch().labels_B, reduction="none")
+    weights_B = torch.tensor([0.5, 2.0, 3.0, 0.5])
+    torch.testing.assert_close(model.training_step(batch(), 0), (losses_B * weights_B).mean())
+    model.eval()
+    torch.testing.assert_close(model._losses(batch())[0], losses_B)
+    assert "class_weights_K" not in model.state_dict()
+    with pytest.raises(ValueError, match=r"class_weights \[1\] must be 3 numbers of at least 0, or balanced"):
+        classifier(class_weights=[1])
+
+
+def test_balanced_class_weights_are_one_on_average(tmp_path: Path) -> None:
+    model, data = classifier(class_weights="balanced"), Squares(size=31, val_fraction=0.0)
+    fit(tmp_path, model, data)
+    counts_K = data.class_counts()
+    assert counts_K.tolist() == [11, 10, 10]
+    assert model.class_weights_K is not None
+    torch.testing.assert_close(model.class_weights_K, 31 / (3 * counts_K.float()))
+    assert float((model.class_weights_K * counts_K).sum()) == pytest.approx(31)
+
+
 def test_the_mean_over_uneven_shards_is_that_of_all_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = attached(classifier(), tmp_path, monkeypatch, world_size=2)
     mean_of_ranks = (model.training_step(batch([0, 1, 2]), 0) + model.training_step(batch([3]), 0)) / 2
@@ -167,6 +190,8 @@ def test_test_metrics_are_those_of_the_predictions(tmp_path: Path) -> None:
     correct_B = logits_BK.argmax(1) == images.labels_N
     assert result["test/acc"] == pytest.approx(correct_B.float().mean().item())
     assert result["test/loss"] == pytest.approx(F.cross_entropy(logits_BK, images.labels_N).item(), rel=1e-5)
+    of_class = [correct_B[images.labels_N == k].float().mean().item() for k in range(3)]
+    assert result["test/balanced_acc"] == pytest.approx(sum(of_class) / 3)
     assert result["test/acc_of/green"] == pytest.approx(correct_B[images.labels_N == 1].float().mean().item())
     confusion_KK = model.confusion.compute()
     assert confusion_KK.sum() == 32

@@ -35,6 +35,7 @@ class IndexBatch(NamedTuple):
     indices_B: Tensor  # int64; empty if the last batch has fewer samples than there are ranks
     size: int  # samples over all ranks, by which sums are divided
     partners_B: Tensor | None = None  # the sample with which each can be mixed: that at its place from the end
+    repeats: tuple[Tensor, Tensor] | None = None  # how often each, and its partner, has occurred before in the epoch
 
 
 class Batch(NamedTuple):
@@ -47,3 +48,4 @@ class Batch(NamedTuple):
     # Of images that are mixed with others in training: the other labels, and the weight of `labels_B` in [0, 1].
     partner_labels_B: Tensor | None = None
     weights_B: Tensor | None = None
+    rows_B: Tensor | None = None  # whose random numbers each image uses, if not its own: it is a repeated one

@@ -71,6 +71,7 @@ class ImageDataModule(LightningDataModule, ABC):
         mix: Mix | None = None,
         normalize: Literal["unit", "standard"] = "standard",
         drop_last: bool = False,
+        balanced: bool = False,
         seed: int = 0,
     ) -> None:
         """
@@ -85,6 +86,8 @@ class ImageDataModule(LightningDataModule, ABC):
             normalize: `unit` divides by 255 as the notebooks do, `standard` also subtracts the dataset's mean from
                 each channel and divides by its std.
             drop_last: drop a last training batch that is incomplete.
+            balanced: in each epoch, train on equally many images of each class: of a large class some, of a small one
+                all, repeatedly and with other augmentation each time.
             seed: of order and augmentation; on the command line it is `--seed_everything`.
         """
         super().__init__()
@@ -100,6 +103,7 @@ class ImageDataModule(LightningDataModule, ABC):
         self.mix = mix
         self.normalize = normalize
         self.drop_last = drop_last
+        self.balanced = balanced
         self.seed = seed
         self._sets: dict[Subset, ImageSet] = {}
         self._positions_K: Tensor | None = None  # of the classes of `read` among those of a model, if they differ
@@ -212,6 +216,14 @@ class ImageDataModule(LightningDataModule, ABC):
         else:
             self.image_set("test")
 
+    @property
+    def _train_labels_N(self) -> Tensor:
+        return self.image_set("train").labels_N.cpu()[self.train_indices]
+
+    def class_counts(self) -> Tensor:
+        """The number of training images of each class, int64 (K,)."""
+        return self._train_labels_N.bincount(minlength=self.num_classes)
+
     def state_dict(self) -> dict[str, Any]:
         # The loader's state. Lightning also saves it, but does not restore it if a learning rate schedule has asked
         # for the number of steps.
@@ -228,6 +240,7 @@ class ImageDataModule(LightningDataModule, ABC):
             self.train_indices,
             drop_last=self.drop_last,
             shuffle_seed=None if fixed else self.seed,
+            balanced_labels_N=self._train_labels_N if self.balanced else None,
             epoch=lambda: self.trainer.current_epoch if self.trainer else 0,
             limit=lambda: self.trainer.num_training_batches if self.trainer else math.inf,
         )
@@ -257,16 +270,20 @@ class ImageDataModule(LightningDataModule, ABC):
         images = self._sets[subset]
         if images.images_NHWC.device != device and _fits(images.images_NHWC, device):
             images = self._sets[subset] = images.to(device)
-        rows_B = batch.indices_B
+        wanted_B, numbers_B = batch.indices_B, None
         if self._partners_of_other_ranks:
             assert batch.partners_B is not None
-            rows_B = torch.cat([rows_B, batch.partners_B])
-        indices_B = _on_device(rows_B, device)
-        gathered_B = indices_B if images.images_NHWC.device == device else rows_B
+            wanted_B = torch.cat([wanted_B, batch.partners_B])
+        if batch.repeats:
+            repeats_B = torch.cat(batch.repeats) if self._partners_of_other_ranks else batch.repeats[0]
+            # The numbers of another sample, 7919 (a prime) further.
+            numbers_B = _on_device((wanted_B + 7919 * repeats_B) % len(images.labels_N), device)
+        indices_B = _on_device(wanted_B, device)
+        gathered_B = indices_B if images.images_NHWC.device == device else wanted_B
         # Gathered as (B, H, W, C) and viewed as (B, C, H, W), which is channels-last. For 128 images index_select
         # takes 9 us, indexing with [] 228 us.
         images_BHWC, labels_B = (_on_device(values_N.index_select(0, gathered_B), device) for values_N in images)
-        return Batch(images_BHWC.permute(0, 3, 1, 2), labels_B, indices_B, batch.size)
+        return Batch(images_BHWC.permute(0, 3, 1, 2), labels_B, indices_B, batch.size, rows_B=numbers_B)
 
     @property
     def _partners_of_other_ranks(self) -> bool:
@@ -280,7 +297,8 @@ class ImageDataModule(LightningDataModule, ABC):
         images_BCHW = batch.images_BCHW.float().div_(255)
         if self.trainer and self.trainer.training:
             epoch = self.trainer.current_epoch
-            images_BCHW = self.augment_images(images_BCHW, batch.indices_B, epoch)
+            rows_B = batch.indices_B if batch.rows_B is None else batch.rows_B
+            images_BCHW = self.augment_images(images_BCHW, rows_B, epoch)
             if self.mix:
                 images_BCHW, batch = self._mixed(self.mix, images_BCHW, batch, epoch)
             images_BCHW = images_BCHW.contiguous(memory_format=torch.channels_last)  # grid_sample returns NCHW
@@ -303,7 +321,8 @@ class ImageDataModule(LightningDataModule, ABC):
         else:
             labels_B, indices_B = batch.labels_B, batch.indices_B
             partners_BCHW, partner_labels_B = images_BCHW.flip(0), labels_B.flip(0)
-        uniform_BK = self._uniforms_of(images_BCHW.device, epoch)[-1].index_select(0, indices_B)
+        rows_B = indices_B if batch.rows_B is None else batch.rows_B[: len(indices_B)]
+        uniform_BK = self._uniforms_of(images_BCHW.device, epoch)[-1].index_select(0, rows_B)
         images_BCHW, weights_B = mix(images_BCHW, partners_BCHW, uniform_BK)
         return images_BCHW, Batch(images_BCHW, labels_B, indices_B, batch.size, partner_labels_B, weights_B)
 

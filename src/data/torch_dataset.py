@@ -54,14 +54,16 @@ class TorchDataset(ImageDataModule):
         self._caches: dict[Subset, ImageCache] = {}
         self.cache_dir = Path(cache_dir).expanduser().absolute()
         named = classes or getattr(train, "classes", None)
-        self.classes = tuple(map(str, named)) if named else tuple(map(str, range(int(self._train_labels_N.max()) + 1)))
+        self.classes = (
+            tuple(map(str, named)) if named else tuple(map(str, range(int(self._labels_of_train_N.max()) + 1)))
+        )
 
     @property
     def has_test(self) -> bool:
         return self.test is not None
 
     @cached_property
-    def _train_labels_N(self) -> Tensor:
+    def _labels_of_train_N(self) -> Tensor:
         """Without reading the images, where torchvision's datasets have the labels in an attribute."""
         for name in ("targets", "labels"):
             if (labels := getattr(self.train, name, None)) is not None:

@@ -42,6 +42,7 @@ class PreflightCheck(Callback):
         if trainer.is_global_zero and stage == "fit":
             sizes = f"{len(data.train_indices)} training and {len(data.val_indices)} validation images"
             print(f"{sizes} of shape {tuple(example_BCHW.shape[1:])}, {num_classes} classes", flush=True)
+            print(f"training images of each class: {counts_of_classes(data)}", flush=True)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
@@ -50,6 +51,14 @@ class PreflightCheck(Callback):
         validates = bool(samples and trainer.limit_val_batches)  # pyright: ignore[reportAttributeAccessIssue]
         check_monitors(trainer, pl_module, trainer.lr_scheduler_configs, validates)
         check_schedules(trainer, trainer.lr_scheduler_configs, trainer.num_training_batches)
+
+
+def counts_of_classes(data: ImageDataModule) -> str:
+    """The number of training images of each class; of many classes, those with the fewest and the most."""
+    counts = sorted(zip(data.class_counts().tolist(), data.classes, strict=True), key=lambda pair: pair[0])
+    if len(counts) <= 10:
+        return ", ".join(f"{name} {count:,}" for count, name in sorted(counts, key=lambda pair: -pair[0]))
+    return f"from {counts[0][0]:,} ({counts[0][1]}) to {counts[-1][0]:,} ({counts[-1][1]})"
 
 
 def smallest_batch(trainer: Trainer, data: ImageDataModule, world_size: int) -> int:

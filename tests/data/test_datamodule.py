@@ -546,3 +546,30 @@ def test_evaluation_does_not_mix():
     data = fitted(mix=Half())
     attach(data)
     assert prepared(data, [0, 1]).weights_B is None
+
+
+# Balanced classes
+
+
+class Skewed(Numbered):
+    def read(self, subset: Subset) -> ImageSet:
+        images = super().read(subset)
+        return ImageSet(images.images_NHWC, (torch.arange(len(images.labels_N)) >= 8).long())
+
+
+def test_repeated_images_of_an_epoch_are_augmented_differently():
+    found: dict[int, tuple[int, float]] = {}  # the sample at each position of the epoch, and its number
+    for world_size in (1, 2):
+        for rank in range(world_size):
+            data = Skewed(augment=[Noise()], balanced=True, val_fraction=0.0, batch_size=2)
+            attach(data, training=True, world_size=world_size, global_rank=rank)
+            data.setup("fit")
+            assert data.class_counts().tolist() == [8, 2, 0]
+            for step, indices in enumerate(data.train_dataloader()):
+                batch = data.on_after_batch_transfer(data.transfer_batch_to_device(indices, CPU, 0), 0)
+                values_B = batch.images_BCHW[:, 0, 0, 0]
+                for place, pair in enumerate(zip(batch.indices_B.tolist(), values_B.tolist(), strict=True)):
+                    assert found.setdefault(step * 2 + place * world_size + rank, pair) == pair
+    samples = [sample for sample, _ in found.values()]
+    assert len(found) == 10 and len(set(samples)) == 7  # five of the large class, and both of the small one
+    assert len(set(found.values())) == 10

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from src.data.index_loader import IndexLoader
+from src.data.index_loader import IndexLoader, balanced
 from src.errors import UserError
 
 
@@ -214,3 +214,54 @@ def test_batches_can_change_after_an_epoch_that_a_limit_ended():
     for _ in range(2):
         next(iterator)
     loader(batch_size=5).load_state_dict(source.state_dict())
+
+
+# Balanced classes
+
+LABELS_N = torch.tensor([0] * 20 + [1] * 3 + [3] * 7)  # class 2 has no samples
+
+
+def balanced_batches(epoch: int, world_size: int = 1) -> list[tuple[list[int], list[int]]]:
+    """Samples and repeats of each global batch."""
+    batches: list[tuple[list[int], list[int]]] = [([0] * 8, [0] * 8) for _ in range(4)]
+    for rank in range(world_size):
+        loader = IndexLoader(
+            torch.arange(30) + 100,
+            8,
+            rank=rank,
+            world_size=world_size,
+            shuffle_seed=1,
+            balanced_labels_N=LABELS_N,
+            epoch=lambda: epoch,
+        )
+        for (samples, repeats), batch in zip(batches, loader, strict=True):
+            assert batch.repeats is not None and batch.partners_B is not None
+            del samples[batch.size :], repeats[batch.size :]
+            samples[rank::world_size] = batch.indices_B.tolist()
+            repeats[rank::world_size] = batch.repeats[0].tolist()
+    return batches
+
+
+def test_each_class_occurs_equally_often():
+    samples = torch.tensor([index - 100 for indices, _ in balanced_batches(0) for index in indices])
+    repeats = torch.tensor([number for _, numbers in balanced_batches(0) for number in numbers])
+    assert LABELS_N[samples].bincount().tolist() == [10, 10, 0, 10]
+    large = samples[LABELS_N[samples] == 0]
+    assert len(large.unique()) == 10
+    small = samples[LABELS_N[samples] == 1]
+    assert sorted(small.bincount(minlength=23)[20:].tolist()) == [3, 3, 4]
+    pairs = set(zip(samples.tolist(), repeats.tolist(), strict=True))
+    assert len(pairs) == 30 and repeats.max() == 3 and (repeats[LABELS_N[samples] == 0] == 0).all()
+
+
+def test_a_balanced_order_depends_on_the_epoch_and_not_on_the_ranks():
+    assert balanced_batches(0) != balanced_batches(1)
+    assert balanced_batches(1, world_size=2) == balanced_batches(1)
+    assert balanced_batches(1, world_size=4) == balanced_batches(1)
+
+
+def test_the_rest_of_a_balanced_epoch_is_distributed_in_turn():
+    shuffled_N = torch.randperm(10, generator=torch.Generator().manual_seed(0))
+    labels_N = torch.tensor([0] * 5 + [1] * 3 + [2] * 2)
+    counts = [labels_N[balanced(labels_N, shuffled_N, epoch)[0]].bincount().tolist() for epoch in range(4)]
+    assert counts == [[4, 3, 3], [3, 4, 3], [3, 3, 4], [4, 3, 3]]

@@ -48,6 +48,7 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "validation by steps": ({}, {}, {"check_val_every_n_epoch": None, "val_check_interval": 6}),
     "end by steps": ({}, {}, {"max_epochs": -1, "max_steps": 11}),
     "checkpoint per epoch": ({}, {}, {"every_n_steps": None}),
+    "balanced classes": ({"class_weights": "balanced"}, {"balanced": True, "size": 31}, {}),
     "mixup and CutMix": ({}, {"mix": MixupOrCutMix(1.0, 1.0)}, {}),
 }
 

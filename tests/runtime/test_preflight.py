@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR, Sequen
 
 from src.classifier import Classifier
 from src.errors import UserError
-from src.runtime.preflight import check_network, smallest_batch
+from src.runtime.preflight import check_network, counts_of_classes, smallest_batch
 from src.runtime.run_checkpoints import RunCheckpoints
 from tests.toys import Linear, Squares, classifier, fit, trainer
 
@@ -210,3 +210,11 @@ def test_a_fit_checks_the_network(tmp_path: Path) -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(48, 7))
     with pytest.raises(UserError, match=r"model.net \(Sequential\) returns \(2, 7\)"):
         fit(tmp_path, classifier(net=net))
+
+
+def test_counts_of_classes() -> None:
+    data = Squares(size=31, val_fraction=0.0)
+    data.setup("fit")
+    assert counts_of_classes(data) == "red 11, green 10, blue 10"
+    data.classes = tuple("abcdefghijkl")
+    assert counts_of_classes(data) == "from 0 (d) to 11 (a)"
