@@ -54,7 +54,7 @@ class Classifier(LightningModule):
         label_smoothing: float = 0.0,
         loss: Loss | None = None,
         metrics: dict[str, MetricCallable] | None = None,
-        class_weights: Literal["balanced"] | list[float] | None = None,
+        class_weights: list[float] | str | None = None,
         num_classes: int = 10,
         init_from: str | None = None,
         compile: bool = False,
@@ -89,7 +89,8 @@ class Classifier(LightningModule):
             raise ValueError(f"label_smoothing {label_smoothing} is outside [0, 1); use 0 for none")
         if loss and label_smoothing:
             raise ValueError(f"label_smoothing {label_smoothing} is of the default loss; give it to model.loss instead")
-        if isinstance(class_weights, list) and (len(class_weights) != num_classes or min(class_weights) < 0):
+        of_each = class_weights if isinstance(class_weights, list) else [1.0] * num_classes
+        if len(of_each) != num_classes or min(of_each) < 0 or class_weights not in (of_each, "balanced", None):
             raise ValueError(f"class_weights {class_weights} must be {num_classes} numbers of at least 0, or balanced")
         if num_classes < 2:
             raise ValueError(f"num_classes {num_classes} must be at least 2")

@@ -113,6 +113,8 @@ def test_class_weights_multiply_the_training_loss(tmp_path: Path, monkeypatch: p
     assert "class_weights_K" not in model.state_dict()
     with pytest.raises(ValueError, match=r"class_weights \[1\] must be 3 numbers of at least 0, or balanced"):
         classifier(class_weights=[1])
+    with pytest.raises(ValueError, match="class_weights equal must be 3 numbers of at least 0, or balanced"):
+        classifier(class_weights="equal")
 
 
 def test_balanced_class_weights_are_one_on_average(tmp_path: Path) -> None:
