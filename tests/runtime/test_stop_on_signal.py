@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import time
+from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
+from src.runtime import early_signals, slurm
 from src.runtime.checkpoint_file import read
-from src.runtime.stop_on_signal import SIGNALS
+from src.runtime.stop_on_signal import StopOnSignal
 from tests.conftest import ROOT, TINY
 from tests.processes import finish, process_ids, start
 from tests.toys import CallAt, fit, last_checkpoint
@@ -78,9 +82,80 @@ def test_the_message_says_where_the_run_stopped_and_how_to_resume(
 
 
 def test_training_restores_the_signal_handlers(tmp_path: Path) -> None:
-    before = [signal.getsignal(number) for number in SIGNALS]
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    before = [signal.getsignal(number) for number in numbers]
     fit(tmp_path)
-    assert [signal.getsignal(number) for number in SIGNALS] == before
+    assert [signal.getsignal(number) for number in numbers] == before
+
+
+@pytest.mark.parametrize(("number", "name"), [(signal.SIGUSR2, "SIGUSR2"), (signal.SIGTERM, "SIGUSR2")])
+def test_the_signal_can_be_chosen(number: signal.Signals, name: str, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as stop:
+        fit(tmp_path, callbacks=[send("on_train_batch_start", 1, number), StopOnSignal(signal=name)])
+    assert stop.value.code == 128 + number
+    assert last_checkpoint(tmp_path)["global_step"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"signal": "USR1"}, "signal USR1 does not exist"), ({"seconds_before_limit": -1}, "must not be negative")],
+)
+def test_an_argument_that_is_wrong_is_refused(arguments: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        StopOnSignal(**arguments)
+
+
+def test_a_second_sigterm_does_not_end_the_process(tmp_path: Path) -> None:
+    """SLURM sends it twice at the same moment."""
+    twice = [send("on_train_batch_start", 1, signal.SIGTERM), send("on_before_optimizer_step", 1, signal.SIGTERM)]
+    with pytest.raises(SystemExit) as stop:
+        fit(tmp_path, callbacks=twice)
+    assert stop.value.code == 143
+    assert last_checkpoint(tmp_path)["global_step"] == 2
+
+
+def test_training_stops_before_the_time_limit_of_the_job(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(slurm, "time_limit", lambda: datetime.now() + timedelta(seconds=1000))
+    fit(tmp_path / "complete", callbacks=StopOnSignal(seconds_before_limit=200))
+    assert "training stops 200 s and the longest step or validation before that" in capsys.readouterr().out
+    # With less time left than it should stop before the end, it trains for most of that.
+    fit(tmp_path / "short", callbacks=StopOnSignal(seconds_before_limit=2000))
+    assert "training stops 250 s and" in capsys.readouterr().out
+    monkeypatch.setattr(slurm, "time_limit", lambda: datetime.now() + timedelta(seconds=8))
+    with pytest.raises(SystemExit) as stop:
+        fit(tmp_path / "stopped", callbacks=CallAt("on_train_batch_start", 1, partial(time.sleep, 3)))
+    assert stop.value.code == 138
+    assert last_checkpoint(tmp_path / "stopped")["global_step"] == 2  # 3 s before the end another such step may not fit
+    assert "(the longest step or validation took 3." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_a_job_without_progress_does_not_start_again(
+    step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(slurm, "requeue", lambda number, planned: asked.append(planned) or "")
+    hook = "on_train_epoch_start" if step == 0 else "on_train_batch_start"
+    with pytest.raises(SystemExit):
+        fit(tmp_path, callbacks=[send(hook, 0, signal.SIGUSR1)])
+    assert asked == [step > 0]
+
+
+def test_a_signal_before_training_stops_its_first_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(early_signals, "_received", [signal.SIGUSR2, signal.SIGUSR1])
+    with pytest.raises(SystemExit) as stop:
+        fit(tmp_path)
+    assert stop.value.code == 138
+    assert early_signals._received == []
+
+
+def test_a_signal_during_the_test_after_training_stops_it(tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as stop:
+        fit(tmp_path, test=True, callbacks=send("on_test_batch_start", 0, signal.SIGUSR1))
+    assert stop.value.code == 138
+    assert "test" not in json.loads((tmp_path / "results.json").read_text())
 
 
 LONG_STEP = """
