@@ -9,7 +9,7 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from src.errors import UserError
-from src.runtime import run_directory
+from src.runtime import job_directory, run_directory
 
 
 def run_named_in(arguments: list[str]) -> Path | None:
@@ -22,9 +22,9 @@ def run_named_in(arguments: list[str]) -> Path | None:
     except argparse.ArgumentError as error:
         raise UserError(str(error)) from error
     # `recipe` means its latest run, which may change before the processes of other ranks start.
-    inherited = run_directory.inherited()
-    if reference and inherited and (inherited / run_directory.CONFIG).is_file():
-        return inherited
+    inherited = job_directory.inherited()
+    if reference and inherited and (inherited.path / run_directory.CONFIG).is_file():
+        return inherited.path
     return run_directory.find(reference) if reference else None
 
 

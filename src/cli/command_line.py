@@ -27,10 +27,14 @@ from src.cli.parser import Parser, has_argument
 from src.data import ImageDataModule
 from src.data.image_spec import ImageSpec
 from src.errors import RankLost, UserError
-from src.runtime import file_format, lightning_workarounds, ranks, run_directory
+from src.runtime import file_format, job_directory, lightning_workarounds, ranks, rendezvous, run_directory
 from src.runtime.checkpoint_file import read
+from src.runtime.code_state import code_state, imported_files
 from src.runtime.default_callbacks import DefaultCallbacks
+from src.runtime.job import Job
+from src.runtime.job_directory import JobDirectory
 from src.runtime.lightning_workarounds import ExplicitConfiguration
+from src.runtime.manifest import PROJECT
 from src.runtime.precision import native_precision
 from src.runtime.trainer import Trainer
 
@@ -143,6 +147,24 @@ class CLI(ExplicitConfiguration, LightningCLI):
         seed = self.config.get(str(self.config.get("subcommand")), self.config).seed_everything
         if not 0 <= seed < 2**32:
             raise UserError(f"seed_everything {seed} is outside [0, 2**32)")
+        self.chosen: JobDirectory | None = None
+        if self.config.get("subcommand") == "fit" and not self.config.fit.resume:
+            self._choose_directory(parser, self.config.fit)
+
+    def _choose_directory(self, parser: LightningArgumentParser, config: Namespace) -> None:
+        """Chooses the run directory; continues the run that this job has begun there before it was interrupted, with
+        its configuration, since the recipe may have changed while the job waited."""
+        self.chosen = job_directory.choose(self.recipe, config.trainer.default_root_dir)
+        if self.chosen.resumable:
+            self.source = self.chosen.path
+            saved, _ = config_file.resolve(["fit", "--config", str(self.source / run_directory.CONFIG)])
+            experiment = parser.parse_args(saved).fit
+            for key in EXPERIMENT:
+                config[key] = experiment[key]
+            config.resume, config.ckpt_path = str(self.source), None
+        if self.chosen.interrupted:
+            then = "resumes" if self.chosen.resumable else "starts again, as there is no checkpoint yet, in"
+            rank_zero_info(f"{self.chosen.job}: {then} {self.chosen.path}")
 
     def fit(self, **kwargs: Any) -> None:
         """Trains; where training fails before the first step, removes the run directory."""
@@ -181,6 +203,8 @@ class CLI(ExplicitConfiguration, LightningCLI):
         if self.subcommand in ("validate", "predict") and config.trainer.logger is None:
             config.trainer.logger = False
         self._settle(config)
+        if met := rendezvous.current():
+            met.check_equal({"configuration": self.experiment, "code": code_state(PROJECT, imported_files())[0]})
         for key in ("resume", "run"):
             if config.get(key):  # `recipe` means its latest run, which may change
                 config[key] = str(self.source)
@@ -197,14 +221,14 @@ class CLI(ExplicitConfiguration, LightningCLI):
 
     def _check_directory(self, resume: str | None) -> None:
         """Prints what differs from the configuration of a resumed run; raises UserError for a run that exists."""
-        if not run_directory.is_rank_zero():
+        if Job.of().rank > 0:
             return
         if resume:
             assert self.source is not None
             saved = file_format.read_config(self.source / run_directory.CONFIG)
             for line in run_directory.diff(saved, self.experiment):
                 print(f"differs from the saved configuration: {line}")
-        elif self.directory:
+        elif self.directory and not (self.chosen and self.chosen.interrupted):
             run_directory.check_is_new(self.directory)
 
     def instantiate_classes(self) -> None:
@@ -240,5 +264,5 @@ class CLI(ExplicitConfiguration, LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Builds the trainer with the run directory."""
-        directory = self.directory or run_directory.new(self.recipe)
+        directory = self.directory or (self.chosen or job_directory.choose(self.recipe)).path
         return super().instantiate_trainer(default_root_dir=str(directory), **kwargs)  # pyright: ignore

@@ -15,7 +15,8 @@ from src.cli import faults
 from src.cli.command_line import CLI
 from src.cli.doctor.command import examine
 from src.errors import RankLost, UserError
-from src.runtime import cpu, lightning_workarounds, run_directory
+from src.runtime import cpu, lightning_workarounds, rendezvous, run_directory
+from src.runtime.job import Job
 
 # Errors of a disk or a folder, which the user can fix.
 _ERRNOS = {errno.EACCES, errno.EDQUOT, errno.EEXIST, errno.ENOENT, errno.EISDIR, errno.ENOSPC, errno.ENOTDIR}
@@ -30,6 +31,7 @@ def main(args: list[str] | None = None) -> None:
     cpu.configure()
     arguments = sys.argv[1:] if args is None else list(args)
     try:
+        rendezvous.join()
         if arguments[:1] == ["doctor"]:
             sys.exit(examine(arguments))
         CLI(args)
@@ -43,29 +45,55 @@ def main(args: list[str] | None = None) -> None:
         raise
     except (UserError, MisconfigurationException) as error:
         _stop(error)
+    except rendezvous.Refused:
+        sys.exit(1)  # the other rank says why
     except RankLost as error:
+        if (met := rendezvous.current()) and met.refusal():
+            sys.exit(1)
         _stop(error, code=1)
     except torch.OutOfMemoryError as error:
         _stop(UserError(f"{str(error).partition('. ')[0]}; lower data.batch_size, or use more devices"))
     except OSError as error:
         if error.errno not in _ERRNOS or faults.is_fault(error):
+            _leave(error)
             raise
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         advice = "free some space" if full else "check the path and its permissions"
         where = os.fsdecode(error.filename) if error.filename else "the disk"  # TensorBoard names its file in bytes
         _stop(UserError(f"{where}: {error.strerror}; {advice}, or use another folder"))
+    except Exception as error:
+        _leave(error)
+        raise
     finally:
         run_directory.remove_empty()
+
+
+def _leave(error: Exception) -> None:
+    """Tells the other ranks of the job that a fault ends this one, whose traceback follows."""
+    if who := _who():
+        print(f"{who}the following error ends it", file=sys.stderr, flush=True)
+    if met := rendezvous.current():
+        met.leave(str(error))
+
+
+def _who() -> str:
+    """The rank of this process, before a message, where there are others."""
+    if met := rendezvous.current():
+        return f"{met.name}: "
+    job = Job.of()
+    return f"rank {job.rank}: " if job.rank or job.world_size > 1 else ""
 
 
 def _stop(error: Exception, code: int = 2) -> None:
     """Prints an error, after the traceback of the fault that it may come from."""
     if os.environ.get("TRACEBACK"):
         raise error
+    met, text = rendezvous.current(), str(error).strip()
+    if met and (refused := met.leave(text)) and str(refused) == text:
+        sys.exit(code)  # a lower rank prints the same
     if faults.print_fault(error):
         code = 1
-    text = str(error).strip()
-    print(f"error: {text}" + ("" if text.endswith((".", "?", "!")) else "."), file=sys.stderr, flush=True)
+    print(f"error: {_who()}{text}" + ("" if text.endswith((".", "?", "!")) else "."), file=sys.stderr, flush=True)
     sys.exit(code)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any
@@ -80,6 +81,14 @@ class DefaultCallbacks:
         """Those that are not None, in their order."""
         callbacks = (getattr(self, one.name) for one in fields(self))
         return [callback for callback in callbacks if callback is not None]
+
+    def besides(self, given: Sequence[Callback], without: tuple[type[Callback], ...]) -> list[Callback]:
+        """Those that are present, but none of a class in `without`, and none that one in `given` takes the place of."""
+        return [
+            one
+            for one in self.present()
+            if not isinstance(one, without) and not any(isinstance(own, type(one)) for own in given)
+        ]
 
     @classmethod
     def as_config(cls) -> dict[str, Any]:

@@ -12,13 +12,11 @@ from __future__ import annotations
 import atexit
 import contextlib
 import errno
-import itertools
 import os
 import shutil
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -35,46 +33,9 @@ BEST = "best.ckpt"
 LAST = "last.ckpt"
 PREVIOUS = "previous.ckpt"
 _LOCK = ".lock"
-
-# Inherited by the processes that Lightning starts for the other ranks, so that all use the same directory.
-_ENVIRONMENT = "RUN_DIRECTORY"
+CLAIM = ".job-"  # the start of the names of the files by which jobs claim a directory
 
 _created: list[Path] = []  # by this process
-
-
-def new(recipe: str, logs: Path = LOGS, environ: Mapping[str, str] = os.environ) -> Path:
-    """Creates the directory of a new run, which no other run has.
-
-    Several processes of a job agree on it by the id of the job, under SLURM and torchrun, and by an inherited variable
-    where Lightning starts them. All other runs are named by the time, with a number where that name is taken.
-
-    Raises:
-        UserError: if the directory of a job with several processes exists.
-    """
-    if directory := inherited(environ):
-        return directory
-    job, processes = _job(environ)
-    if job and processes > 1:
-        directory = logs / recipe / job
-        if is_rank_zero(environ) and not create(directory):
-            raise UserError(f"{directory} exists: the job has a run of {recipe}; set another trainer.default_root_dir")
-        return directory
-    name = job or datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    numbered = (logs / recipe / (f"{name}_{number}" if number > 1 else name) for number in itertools.count(1))
-    return next(directory for directory in numbered if create(directory))
-
-
-def _job(environ: Mapping[str, str]) -> tuple[str | None, int]:
-    """The name of the job that this process belongs to, and how many processes it has."""
-    run_id = environ.get("TORCHELASTIC_RUN_ID")
-    if run_id:
-        return (f"job-{run_id}" if run_id != "none" else None), int(environ.get("WORLD_SIZE", 1))
-    job_id = environ.get("SLURM_ARRAY_JOB_ID") or environ.get("SLURM_JOB_ID")
-    if not job_id:
-        return None, 1
-    task, step = environ.get("SLURM_ARRAY_TASK_ID"), environ.get("SLURM_STEP_ID", "0")
-    name = f"job-{job_id}" + (f"_{task}" if task else "") + (f".{step}" if step != "0" else "")
-    return name, int(environ.get("SLURM_NTASKS", 1))
 
 
 def create(directory: Path) -> bool:
@@ -94,8 +55,13 @@ def create(directory: Path) -> bool:
 def remove_empty() -> None:
     """Removes the directories that this process created and wrote nothing into."""
     while _created:
+        directory = _created.pop()
         with contextlib.suppress(OSError):  # it is not empty
-            _created.pop().rmdir()
+            content = list(directory.iterdir())
+            if all(path.name.startswith(CLAIM) for path in content):
+                for path in content:
+                    path.unlink()
+            directory.rmdir()
 
 
 def discard(directory: Path) -> None:
@@ -107,8 +73,12 @@ def discard(directory: Path) -> None:
 
 
 @contextmanager
-def held(directory: Path) -> Iterator[None]:
+def held(directory: Path, seconds: float = 0) -> Iterator[None]:
     """Keeps other processes from writing into a run directory in the meantime; the end of this process, too, frees it.
+
+    Args:
+        directory: the run directory.
+        seconds: how long to wait for another process that holds it.
 
     Raises:
         UserError: if another process holds it, or it is not writable.
@@ -117,7 +87,7 @@ def held(directory: Path) -> Iterator[None]:
     path = directory / _LOCK
     lock = FileLock(path)
     try:
-        lock.acquire(blocking=False)
+        lock.acquire(timeout=seconds)
     except Timeout as error:
         holder = path.read_text() or "another process"
         raise UserError(
@@ -162,22 +132,6 @@ def check_is_new(directory: Path) -> None:
             f"{directory} already holds a run; resume it with `fit --resume {directory}`, or set another "
             "trainer.default_root_dir"
         )
-
-
-def inherited(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """The directory of the process that started this one as another rank of its run."""
-    directory = environ.get(_ENVIRONMENT) if "LOCAL_RANK" in environ else None
-    return Path(directory) if directory else None
-
-
-def export_to_children(directory: Path) -> None:
-    """Sets the variable that the processes started by this one inherit."""
-    os.environ[_ENVIRONMENT] = str(directory.resolve())
-
-
-def is_rank_zero(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether this process is rank 0, before Lightning has set up the process group."""
-    return all(environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "SLURM_PROCID"))
 
 
 def all_in(logs: Path) -> list[Path]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 import lightning
-from lightning import Callback, LightningModule
+from lightning import Callback, LightningDataModule, LightningModule
 from lightning.pytorch.callbacks import LearningRateMonitor, ModelSummary, ProgressBar, WeightAveraging
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.utilities import rank_zero_info
@@ -17,15 +18,18 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from src.callbacks.epoch_progress_bar import EpochProgressBar
 from src.callbacks.tensorboard import RunTensorBoardLogger
+from src.data import ImageDataModule
 from src.errors import UserError
-from src.runtime import cpu, ranks, run_directory
+from src.runtime import cpu, job_directory, ranks, rendezvous, run_directory
 from src.runtime import resume as resuming
 from src.runtime.checkpoint_file import AtomicCheckpointIO, check_same_network, read
 from src.runtime.dead_ranks import DeadRankDetector
 from src.runtime.default_callbacks import DefaultCallbacks
+from src.runtime.job import Job, check_visible_gpus
 from src.runtime.precision import native_precision, on_gpu
 from src.runtime.refusals import check_arguments
 
+LOST_LOCK_SECONDS = 300
 _DEFAULT_CALLBACKS = DefaultCallbacks()  # of the signature; each trainer makes its own
 
 
@@ -45,6 +49,8 @@ class Trainer(lightning.Trainer):
         default_root_dir: str | None = None,
         enable_progress_bar: bool | None = None,
         enable_model_summary: bool = True,
+        devices: list[int] | str | int = "auto",
+        num_nodes: int | None = None,
         num_sanity_val_steps: int = 0,
         use_distributed_sampler: bool = False,
         sync_batchnorm: bool | None = None,
@@ -62,6 +68,8 @@ class Trainer(lightning.Trainer):
             default_root_dir: the run directory; on the command line by default `logs/<recipe>/<time>`.
             enable_progress_bar: null shows a progress bar on a terminal, and one among the callbacks anywhere.
             enable_model_summary: print the layers of the network before training.
+            devices: per node; auto is as many as SLURM or torchrun has started processes, and all GPUs without them.
+            num_nodes: null is as many as SLURM or torchrun has started processes on.
             num_sanity_val_steps: validation steps before training.
             use_distributed_sampler: only false: the data module distributes batches itself, without padding.
             sync_batchnorm: synchronize batch norm across processes; null does on GPUs. torch cannot on a CPU.
@@ -71,9 +79,12 @@ class Trainer(lightning.Trainer):
         """
         cpu.configure()
         accelerator = kwargs.get("accelerator", "auto")
-        directory = Path(default_root_dir).expanduser() if default_root_dir else run_directory.new("python")
-        self.run_directory = directory
-        self._has_fitted = False
+        self.job = Job.of()
+        devices, num_nodes = self.job.trainer_devices(devices, num_nodes)
+        check_visible_gpus(self.job, accelerator)
+        self._chosen = job_directory.choose("python", default_root_dir)
+        self.run_directory = directory = self._chosen.path
+        self._has_fitted = self._has_met = False
         self.test_checkpoint = test_checkpoint
         self._own_logger = logger is None or logger is True
         if self._own_logger:
@@ -83,11 +94,7 @@ class Trainer(lightning.Trainer):
         given = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or [])
         check_arguments(given, {"use_distributed_sampler": use_distributed_sampler, **kwargs})
         without = (*(() if logger else (LearningRateMonitor,)), *(() if enable_model_summary else (ModelSummary,)))
-        default = [
-            one
-            for one in default_callbacks.present()
-            if not isinstance(one, without) and not any(isinstance(own, type(one)) for own in given)
-        ]
+        default = default_callbacks.besides(given, without)
         has_bar = any(isinstance(own, ProgressBar) for own in given)
         if enable_progress_bar is None:
             enable_progress_bar = sys.stdout.isatty() or has_bar
@@ -100,14 +107,14 @@ class Trainer(lightning.Trainer):
             default_root_dir=directory,
             enable_progress_bar=enable_progress_bar,
             enable_model_summary=False,  # the default callbacks have one
+            devices=devices,  # pyright: ignore[reportArgumentType]
+            num_nodes=num_nodes,
             num_sanity_val_steps=num_sanity_val_steps,
             use_distributed_sampler=use_distributed_sampler,
-            plugins=[*(plugins if isinstance(plugins, list) else [plugins] if plugins else []), AtomicCheckpointIO()],
+            plugins=[*self.job.plugins(plugins), AtomicCheckpointIO()],
             sync_batchnorm=on_gpu(accelerator) if sync_batchnorm is None else sync_batchnorm,
             **kwargs,
         )
-        device = f"{self.world_size} x {type(self.accelerator).__name__.removesuffix('Accelerator')}"
-        rank_zero_info(f"run directory {directory}, {device}, precision {self.precision}")
 
     def fit(
         self,
@@ -131,11 +138,15 @@ class Trainer(lightning.Trainer):
         """
         if ckpt_path == "last":
             resume, ckpt_path = str(self.run_directory), None
+        if not resume and not self._has_fitted and self._chosen.resumable:
+            resume = str(self.run_directory)
         if resume:
             self.run_directory = run_directory.find(resume)
         with self._held():
             if not resume and not self._has_fitted and self.is_global_zero:
-                run_directory.check_is_new(self.run_directory)
+                if not self._chosen.interrupted:
+                    run_directory.check_is_new(self.run_directory)
+                self._chosen.claim()
             self._fit(model, *args, ckpt_path=ckpt_path, resume=bool(resume), **kwargs)
             data = self.datamodule  # pyright: ignore[reportAttributeAccessIssue]
             has_test = getattr(data, "has_test", data is not None and is_overridden("test_dataloader", data))
@@ -151,9 +162,10 @@ class Trainer(lightning.Trainer):
             ckpt_path, step = self._resume_checkpoint(model, resume, ckpt_path)
         elif initial := getattr(model, "init_from", None):
             resuming.load_initial_weights(model, initial)
-        if resume and self._own_logger:
+        if self._own_logger and (resume or self._chosen.interrupted):
             # TensorBoard drops the steps after the checkpoint, since they are logged again.
-            self.logger = _tensorboard(self.run_directory, purge_step=step)
+            self.logger = _tensorboard(self.run_directory, purge_step=step or 0)
+        self._meet(kwargs.get("datamodule"))
         try:
             super().fit(model, *args, ckpt_path=ckpt_path, **kwargs)
         except Exception as error:
@@ -175,9 +187,35 @@ class Trainer(lightning.Trainer):
     @contextmanager
     def _held(self) -> Iterator[None]:
         """Keeps other processes from writing into the run directory."""
-        run_directory.export_to_children(self.run_directory)
-        with run_directory.held(self.run_directory) if self.is_global_zero else nullcontext():
+        replace(self._chosen, path=self.run_directory).export_to_children()
+        # The lock of a node that was lost lasts until the file system notices.
+        seconds = LOST_LOCK_SECONDS if self._chosen.interrupted else 0
+        with run_directory.held(self.run_directory, seconds) if self.is_global_zero else nullcontext():
             yield
+
+    def _meet(self, data: LightningDataModule | None = None) -> None:
+        """Prepares the data before the ranks are connected, since that may take longer than they wait for each other,
+        and waits for the other processes of the job, of which one may have refused to start."""
+        if not self._has_met:
+            rank_zero_info(self._describe(data))
+        self._has_met = True
+        if isinstance(data, ImageDataModule) and self.local_rank == 0:
+            data.prepare_data()
+        if met := rendezvous.current():
+            met.meet()
+
+    def _describe(self, data: LightningDataModule | None) -> str:
+        device = type(self.accelerator).__name__.removesuffix("Accelerator")
+        parts = [f"run directory {self.run_directory}", f"{self.world_size} x {device}"]
+        if self.num_nodes > 1:
+            parts[-1] += f" on {self.num_nodes} nodes"
+        parts.append(f"precision {self.precision}")
+        if isinstance(data, ImageDataModule):
+            shard = f", {data.batch_size / self.world_size:g} for each device" if self.world_size > 1 else ""
+            parts.append(f"batch of {data.batch_size} images{shard}")
+        if self.job.name:
+            parts.append(f"started by {self.job}")
+        return ", ".join(parts)
 
     @property
     def default_root_dir(self) -> str:
@@ -216,7 +254,9 @@ class Trainer(lightning.Trainer):
             run: the run whose configuration and weights to load: its path, `recipe/run`, or `recipe` for the latest.
             kwargs: Lightning's.
         """
-        metrics = super().validate(model, *args, ckpt_path=self._weights(model, run, ckpt_path), **kwargs)
+        ckpt_path = self._weights(model, run, ckpt_path)
+        self._meet(kwargs.get("datamodule"))
+        metrics = super().validate(model, *args, ckpt_path=ckpt_path, **kwargs)
         if not metrics:
             raise UserError("there are no validation samples; data.val_fraction is the fraction to keep for validation")
         return metrics
@@ -239,7 +279,9 @@ class Trainer(lightning.Trainer):
             kwargs: Lightning's.
         """
         with self._held():
-            return super().test(model, *args, ckpt_path=self._weights(model, run, ckpt_path), **kwargs)
+            ckpt_path = self._weights(model, run, ckpt_path)
+            self._meet(kwargs.get("datamodule"))
+            return super().test(model, *args, ckpt_path=ckpt_path, **kwargs)
 
     def predict(
         self,
@@ -259,7 +301,9 @@ class Trainer(lightning.Trainer):
             kwargs: Lightning's.
         """
         with self._held():
-            return super().predict(model, *args, ckpt_path=self._weights(model, run, ckpt_path), **kwargs)
+            ckpt_path = self._weights(model, run, ckpt_path)
+            self._meet(kwargs.get("datamodule"))
+            return super().predict(model, *args, ckpt_path=ckpt_path, **kwargs)
 
     def _weights(self, model: LightningModule | None, run: str | None, ckpt_path: Any) -> Any:
         """The checkpoint of an evaluation, found intact and of this network before anything is written."""

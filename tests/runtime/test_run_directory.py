@@ -7,7 +7,6 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 from unittest import mock
 
@@ -29,59 +28,10 @@ def make_run(logs: Path, name: str, age: int = 0, checkpoints: tuple[str, ...] =
     return directory
 
 
-@pytest.mark.parametrize("environ", [{}, {"TORCHELASTIC_RUN_ID": "none"}])  # torchrun's default
-def test_a_new_run_is_named_after_recipe_and_time(environ: dict[str, str], tmp_path: Path) -> None:
-    directory = run_directory.new("cifar10", tmp_path, environ)
-    assert directory.parent == tmp_path / "cifar10"
-    assert len(directory.name) == len("2026-01-31_23-59-59")
-
-
-@pytest.mark.parametrize(
-    "environ, name",
-    [
-        ({"SLURM_JOB_ID": "17"}, "job-17"),
-        ({"SLURM_JOB_ID": "17", "SLURM_STEP_ID": "0"}, "job-17"),
-        ({"SLURM_JOB_ID": "17", "SLURM_STEP_ID": "2"}, "job-17.2"),
-        ({"SLURM_JOB_ID": "19", "SLURM_ARRAY_JOB_ID": "17", "SLURM_ARRAY_TASK_ID": "3"}, "job-17_3"),
-        ({"TORCHELASTIC_RUN_ID": "17"}, "job-17"),
-    ],
-)
-def test_a_new_run_of_a_job_is_named_after_the_job(tmp_path: Path, environ: dict[str, str], name: str) -> None:
-    assert run_directory.new("cifar10", tmp_path, environ) == tmp_path / "cifar10" / name
-
-
-def test_a_second_run_of_a_job_has_a_number(tmp_path: Path) -> None:
-    names = [run_directory.new("a", tmp_path, {"SLURM_JOB_ID": "17"}).name for _ in range(3)]
-    assert names == ["job-17", "job-17_2", "job-17_3"]
-
-
-def test_the_processes_of_a_job_agree_and_do_not_take_up_an_earlier_run(tmp_path: Path) -> None:
-    job = {"SLURM_JOB_ID": "17", "SLURM_NTASKS": "2"}
-    first, second = (run_directory.new("a", tmp_path, {**job, "SLURM_PROCID": rank}) for rank in "01")
-    assert first == second
-    with pytest.raises(UserError, match="job-17 exists"):
-        run_directory.new("a", tmp_path, {**job, "SLURM_PROCID": "0"})
-
-
-CLAIM = """
-import sys, pathlib, time
-from src.runtime import run_directory
-time.sleep(max(0, float(sys.argv[2]) - time.time()))  # all at once
-directory = run_directory.new("recipe", pathlib.Path(sys.argv[1]), {})
-(directory / "file").touch(exist_ok=False)
-"""
-
-
-@pytest.mark.slow
-def test_sixteen_processes_at_once_have_directories_of_their_own(tmp_path: Path) -> None:
-    command = [sys.executable, "-c", CLAIM, str(tmp_path), str(time.time() + 4)]
-    processes = [subprocess.Popen(command, cwd=ROOT) for _ in range(16)]
-    assert [process.wait(120) for process in processes] == [0] * 16
-    assert len(list(tmp_path.glob("recipe/*/file"))) == 16
-
-
 def test_empty_directories_are_removed_with_their_parents(tmp_path: Path) -> None:
-    kept, empty = (run_directory.new(recipe, tmp_path / "logs", {}) for recipe in ("a", "b"))
+    kept, empty = (tmp_path / "logs" / recipe / "run" for recipe in ("a", "b"))
+    assert run_directory.create(kept) and run_directory.create(empty)
+    (empty / f"{run_directory.CLAIM}17@0.0").touch()  # what a job leaves there
     (kept / "file").touch()
     own = tmp_path / "own"  # the user's, and empty
     own.mkdir()
@@ -149,26 +99,6 @@ def test_a_file_system_without_locks_is_reported_and_used(
     monkeypatch.setattr("filelock.FileLock.acquire", mock.Mock(side_effect=OSError(errno.ENOLCK, "no")))
     with run_directory.held(tmp_path):
         assert "has no locks" in capsys.readouterr().out
-
-
-def test_a_process_that_lightning_started_uses_the_directory_of_its_parent(tmp_path: Path) -> None:
-    environ = {"RUN_DIRECTORY": str(tmp_path / "x"), "LOCAL_RANK": "1"}
-    assert run_directory.new("cifar10", tmp_path, environ) == tmp_path / "x"
-
-
-def test_export_to_children_sets_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RUN_DIRECTORY", "")
-    run_directory.export_to_children(tmp_path)
-    assert run_directory.inherited({**os.environ, "LOCAL_RANK": "1"}) == tmp_path.resolve()
-
-
-def test_the_variable_of_an_earlier_run_has_no_effect(tmp_path: Path) -> None:
-    assert run_directory.new("cifar10", tmp_path, {"RUN_DIRECTORY": str(tmp_path / "x")}) != tmp_path / "x"
-
-
-@pytest.mark.parametrize("environ, expected", [({}, True), ({"RANK": "0"}, True), ({"SLURM_PROCID": "3"}, False)])
-def test_is_rank_zero(environ: dict[str, str], expected: bool) -> None:
-    assert run_directory.is_rank_zero(environ) is expected
 
 
 def test_a_run_is_found_by_path_by_name_and_by_recipe(tmp_path: Path) -> None:

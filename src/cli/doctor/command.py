@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
+import socket
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from src.cli.doctor import machine, scheduler, training
 from src.cli.doctor.finding import Finding, Note, check, report
 from src.runtime import file_format, run_directory
 from src.runtime.checkpoint_file import check_same_network, read
+from src.runtime.job import Job
 from src.runtime.resume import check_resumable, latest_checkpoint
 from src.runtime.trainer import Trainer
 
@@ -52,11 +54,16 @@ class DoctorCLI(CLI):
             saved = file_format.read_config(self.source / run_directory.CONFIG)
             for line in run_directory.diff(saved, self.experiment):
                 yield Finding("note", "configuration", f"differs from the saved one: {line}")
-        yield check("trainer", self._build_trainer)
         devices, nodes = config.trainer.devices, config.trainer.num_nodes
-        per_node = self.trainer.num_devices if self.trainer else int(devices) if str(devices).isdigit() else None
-        yield check("processes", scheduler.processes, os.environ, per_node, nodes)
-        per_node = max(1, per_node or 1)
+        yield (found := check("processes", scheduler.processes, devices, nodes, config.trainer.accelerator))
+        per_node, nodes = int(devices) if str(devices).isdigit() else 1, nodes or 1
+        if found.level != "FAIL":
+            yield check("trainer", self._build_trainer)
+            if self.trainer:
+                per_node, nodes = self.trainer.num_devices, self.trainer.num_nodes
+        else:  # one process suffices to check the rest
+            check("trainer", partial(self._build_trainer, devices=1, num_nodes=1))
+        per_node = max(1, per_node)
         if self.trainer:
             yield check("precision", machine.precision, config.trainer.precision, config.trainer.accelerator)
         callbacks = self.config_init["trainer"]["callbacks"]
@@ -90,10 +97,10 @@ class DoctorCLI(CLI):
             check_duration(self.config.trainer)
         return f"{type(self.model.net).__name__} and {type(self.datamodule).__name__} can be built"
 
-    def _build_trainer(self) -> str:
+    def _build_trainer(self, **arguments: Any) -> str:
         logging.disable(logging.INFO)  # the findings report what Lightning logs
         try:
-            self.trainer = super().instantiate_trainer()
+            self.trainer = super().instantiate_trainer(**arguments)
         finally:
             logging.disable(logging.NOTSET)
         accelerator = type(self.trainer.accelerator)
@@ -128,14 +135,16 @@ class DoctorCLI(CLI):
 
 def examine(arguments: list[str]) -> int:
     """Checks the machine, and the configuration if there is one; returns the exit code."""
-    if any(os.environ.get(name, "0") != "0" for name in ("LOCAL_RANK", "SLURM_LOCALID")):
-        return 0  # the first process of each node reports
+    job = Job.of()
+    if job.local_rank > 0:
+        return 0  # the first process of each node reports, on all nodes but the first only what fails
     checks = DoctorCLI(arguments).findings() if len(arguments) > 1 else _defaults()  # raises what `fit` raises
-    return report(itertools.chain([check("machine", machine.machine)], checks))
+    findings = itertools.chain([check("machine", machine.machine)], checks)
+    return report(findings, failures_of=socket.gethostname() if job.rank > 0 else "")
 
 
 def _defaults() -> Iterator[Finding]:
     """What a recipe without these arguments would use."""
     yield check("precision", machine.precision, "auto", "auto")
     yield check("folder", machine.writable, run_directory.LOGS, "trainer.default_root_dir")
-    yield check("processes", scheduler.processes, os.environ)
+    yield check("processes", scheduler.processes, "auto", None)

@@ -39,10 +39,13 @@ def check(subject: str, function: Callable[..., str], *args: Any) -> Finding:
     return Finding("note" if isinstance(text, Note) else "ok", subject, text)
 
 
-def report(findings: Iterable[Finding]) -> int:
-    """Prints each finding as soon as it is made; returns the exit code."""
+def report(findings: Iterable[Finding], failures_of: str = "") -> int:
+    """Prints each finding as soon as it is made, or those that fail on the named machine; returns the exit code."""
     failed = False
     for finding in findings:
-        print(finding, flush=True)
+        if not failures_of:
+            print(finding, flush=True)
+        elif finding.level == "FAIL":
+            print(f"{finding} (on {failures_of})", flush=True)
         failed |= finding.level == "FAIL"
     return int(failed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from tests.conftest import ROOT, TINY
+from tests.runtime.test_job import slurm
 
 Run = Callable[..., None]
 Fails = Callable[..., str]
@@ -60,7 +62,7 @@ def test_the_machine_alone(report: Report) -> None:
 def test_a_valid_configuration(report: Report, tiny: list[str]) -> None:
     code, lines = report(*tiny)
     assert code == 0
-    expected = ["machine", "configuration", "trainer", "processes", "precision", "data"]
+    expected = ["machine", "configuration", "processes", "trainer", "precision", "data"]
     assert subjects(lines, "ok", "note") == [
         *expected,
         *("memory", "batches", "network", "memory format", "folder", "optimizer", "schedule", "disk"),
@@ -119,9 +121,20 @@ def test_a_fault_in_the_arguments_is_the_error_of_fit(arguments: list[str], reas
     assert reason in fails("doctor", *arguments)
 
 
-def test_other_processes_of_a_node_report_nothing(report: Report, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SLURM_LOCALID", "1")
+def test_other_processes_report_nothing_and_other_nodes_what_fails(
+    report: Report, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("src.cli.main.rendezvous.join", lambda: None)  # there are no others
+    for name, value in slurm().items():
+        monkeypatch.setenv(name, value)
     assert report() == (0, [])
+    monkeypatch.setenv("SLURM_LOCALID", "0")
+    assert report() == (0, [])
+    monkeypatch.setenv("SLURM_STEP_TASKS_PER_NODE", "3,1")
+    code, lines = report()
+    assert code == 1 and len(lines) == 1
+    assert lines[0].startswith("FAIL  processes: SLURM starts 4 processes on 2 nodes, 3, 1 of them on each")
+    assert lines[0].endswith(f"(on {socket.gethostname()})")
 
 
 @pytest.mark.slow

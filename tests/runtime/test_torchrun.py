@@ -1,0 +1,121 @@
+"""Processes that a real torchrun starts, and starts again."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.conftest import ROOT, TINY
+from tests.toys import last_checkpoint, logged_scalars
+
+pytestmark = pytest.mark.slow
+
+ARGUMENTS = [*TINY, "--trainer.max_epochs=4", "--trainer.log_every_n_steps=1", "--trainer.callbacks+=src.callbacks.EMA"]
+ARGUMENTS += ["--trainer.default_callbacks.checkpoints.every_n_steps=1", "--test_after_fit=false"]
+
+
+def torchrun(folder: Path, *options: str, arguments: list[str] = ARGUMENTS) -> subprocess.Popen[str]:
+    """Starts two processes from a folder; PORT in the options is a free one."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        options = tuple(option.replace("PORT", str(free.getsockname()[1])) for option in options)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--max_restarts=2", *options]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [*command, "-m", "src", "fit", *arguments],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def kill_rank_one(process: subprocess.Popen[str]) -> None:
+    for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+        if "\0RANK=1\0" in Path(f"/proc/{child}/environ").read_text():
+            os.kill(int(child), signal.SIGKILL)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    output, _ = (process := torchrun(folder, "--standalone")).communicate(timeout=240)
+    assert process.returncode == 0, output[-3000:]
+    return only_run(folder)
+
+
+def only_run(folder: Path) -> Path:
+    """All ranks agree on one directory."""
+    (directory,) = folder.glob("logs/run/*")
+    return directory
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the ranks in /proc")
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--standalone",),
+        ("--rdzv_backend=c10d", "--rdzv_endpoint=127.0.0.1:0", "--rdzv_id=17"),
+        ("--master_port=PORT",),  # without a name of the job
+    ],
+    ids=["standalone", "c10d", "static"],
+)
+def test_a_killed_rank_starts_again_and_resumes_exactly(
+    options: tuple[str, ...], tmp_path: Path, undisturbed: Path
+) -> None:
+    process = torchrun(tmp_path, *options, arguments=[*ARGUMENTS, "--trainer.callbacks+=tests.cluster.pace.Pace"])
+    assert process.stdout
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line.startswith("epoch 2/4"):
+            break
+    kill_rank_one(process)
+    lines += process.stdout.readlines()
+    process.stdout.close()
+    output = "".join(lines)
+    assert process.wait(60) == 0, output[-5000:]
+    directory = only_run(tmp_path)
+    assert re.search(rf"job \S+, restart 1: resumes logs/run/{directory.name}", output)
+    if "--rdzv_id=17" in options:
+        assert directory.name == "job-17"
+    states = [last_checkpoint(run) for run in (directory, undisturbed)]
+    for entry in ("state_dict", "current_model_state", "optimizer_states"):
+        torch.testing.assert_close(states[0][entry], states[1][entry], rtol=0, atol=0)
+    assert logged_scalars(directory) == logged_scalars(undisturbed)
+
+
+def test_a_mistake_ends_all_ranks_with_one_paragraph(tmp_path: Path) -> None:
+    started = time.monotonic()
+    process = torchrun(tmp_path, "--standalone", "--max_restarts=0", arguments=[*ARGUMENTS, "--data.batch_size=25"])
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode != 0
+    assert output.count("error: ") == 1, output
+    assert "batch_size 25 does not divide by 2 processes" in output
+    assert not (tmp_path / "logs").exists()
+    assert time.monotonic() - started < 120  # and not when a process group times out
+
+
+def test_a_fault_on_one_rank_carries_its_rank_and_ends_the_others(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "import os\nfrom lightning import Callback\n"
+        "class Wrong(Callback):\n    def on_train_batch_start(self, *args):\n"
+        "        1 / (1 - int(os.environ['RANK']))\n"
+    )
+    arguments = [*ARGUMENTS, "--trainer.callbacks+=own.Wrong"]
+    process = torchrun(tmp_path, "--standalone", "--max_restarts=0", arguments=arguments)
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode != 0
+    assert re.search(r"rank 1 \(process \d+ on \S+\): the following error ends it", output), output
+    assert output.count("ZeroDivisionError: division by zero") == 1
+    assert "error: rank 0" not in output
