@@ -2,7 +2,7 @@
 PYTHON ?= python3
 DATA_DIR ?= data
 BIN := .venv/bin
-.PHONY: fit test check kill parts loggers browser bench gpu lint tensorboard lock clean test-oldest
+.PHONY: fit test check kill cluster parts loggers browser bench gpu lint tensorboard lock clean test-oldest
 
 fit: .venv/installed
 	$(BIN)/python -m src fit --config configs/quickstart.yaml $(ARGS)
@@ -24,6 +24,10 @@ test-oldest: .venv/installed
 # The long form of test_kill.py: kills one process 50 times and two processes 20 times, in float32 and in bf16.
 kill: .venv/installed
 	KILLS=50 $(BIN)/python -m pytest tests/runtime/test_kill.py -s $(ARGS)
+
+# Jobs on a real SLURM of two nodes on this machine: on Debian, `apt-get install slurm-wlm munge`.
+cluster: .venv/installed
+	$(BIN)/python -m pytest -m cluster tests/cluster $(ARGS)
 
 # Tries every part of docs/parts.md: optimizers, schedules, networks and callbacks of other packages.
 parts: .venv/installed
