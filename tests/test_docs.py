@@ -22,6 +22,8 @@ NOT_RUN = {
 }
 # Commands that need more devices than a test has: the configuration is parsed and printed.
 PARSED = ("--trainer.devices", "--trainer.num_nodes")
+# What starts processes on a cluster, up to the arguments of `fit`; tests/cluster and test_torchrun.py start real ones.
+LAUNCHER = re.compile(r"(?:sbatch .*slurm/\w+\.sbatch|torchrun .*-m src fit|srun python -m src fit) ")
 LANGUAGES = {"bash", "python", "yaml", "text"}  # text is for reading
 
 
@@ -31,7 +33,9 @@ def steps(block: Block) -> list[tuple[str, list[str] | str]]:
         return [] if block.file else [("python", block.text)]
     found: list[tuple[str, list[str] | str]] = []
     for command in block.commands if block.language == "bash" else []:
-        if command.startswith("python -m src "):
+        if launched := LAUNCHER.match(command):
+            found.append(("src", ["fit", *command[launched.end() :].split(), "--print_config"]))
+        elif command.startswith("python -m src "):
             arguments = command.split()[3:]
             found.append(("src", [*arguments, *(["--print_config"] if parsed_only(command) else [])]))
     return found
@@ -69,6 +73,7 @@ def test_every_block_is_run_or_listed(document: Path) -> None:
         if block.language == "bash":
             for command in block.commands:
                 known = command.startswith("python -m src ") or by_make(command) or command in NOT_RUN
+                known |= bool(LAUNCHER.match(command))
                 assert known, f"{where}: {command!r} is neither run nor listed in NOT_RUN"
 
 
