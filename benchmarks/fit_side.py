@@ -4,6 +4,7 @@ checkpoint, logging and everything else that the trainer does in between."""
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from lightning import Callback, LightningModule, Trainer
@@ -20,10 +21,13 @@ class EpochTurns(Callback):
         self.turns = Turns()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.turns.next()
+        if trainer.is_global_zero:  # the other ranks wait for it in the next step
+            self.turns.next()
 
 
-def fit_side(recipe: str, directory: Path, steps: int, *arguments: str) -> Side:
+def fit_side(
+    recipe: str, directory: Path, steps: int, *arguments: str, environ: Mapping[str, str] | None = None
+) -> Side:
     """`fit` of a recipe with epochs of `steps` steps, without validation, since the other sides have none."""
     return Side(
         [
@@ -31,5 +35,6 @@ def fit_side(recipe: str, directory: Path, steps: int, *arguments: str) -> Side:
             *(f"--trainer.limit_train_batches={steps}", f"--trainer.max_epochs={FOREVER}", "--data.val_fraction=0"),
             *("--trainer.enable_progress_bar=false", "--trainer.callbacks+=benchmarks.fit_side.EpochTurns"),
             *arguments,
-        ]
+        ],
+        environ,
     )

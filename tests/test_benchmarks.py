@@ -10,14 +10,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from benchmarks import scaling
 from benchmarks.airbench import train_airbench
 from benchmarks.notebooks import FITS
 from benchmarks.parts import Parts, affine_by_grid, network
 from benchmarks.pytorch_side import build
 from benchmarks.report import conditions, table
+from benchmarks.scaling import efficiency, largest
 from benchmarks.speed94 import Program
 from benchmarks.turns import ROOT, Side, measure, ratio
-from src.data.augment.affine import affine, rotation, scaling, translation
+from src.data.augment.affine import affine, rotation, translation
+from src.data.augment.affine import scaling as scale
 from src.data.augment.augmentation import Fill
 from src.models import DeepCNN, SimpleCNN
 
@@ -36,6 +39,18 @@ def test_order_of_the_sides_alternates(monkeypatch: pytest.MonkeyPatch) -> None:
     seconds = measure({"a": side("a"), "b": side("b")}, rounds=2)
     assert order == ["b", "a", "a", "b", "b", "a", "a stops", "b stops"]
     assert seconds == {"a": [3, 6], "b": [4, 5]}
+
+
+def test_efficiency_is_the_compute_of_a_step_over_all_of_it() -> None:
+    # 1 s of compute; 2 x 3/4 x 1 GB over 1 GB/s and 6 messages of 0.25 s.
+    assert efficiency(scaling.FLOPS, 1e9, 4, 1e9, 0.25) == pytest.approx(1 / (1 + 1.5 + 1.5))
+    assert largest(1e30, 1, "Ethernet", strong=False) == max(scaling.COUNTS)
+    assert largest(1, 1e12, "NVLink", strong=True) == 1
+
+
+def test_the_documented_table_of_scaling_is_the_program_s(capsys: pytest.CaptureFixture[str]) -> None:
+    scaling.main()
+    assert capsys.readouterr().out in (ROOT / "benchmarks/README.md").read_text()
 
 
 def test_ratio_is_the_median_over_the_rounds() -> None:
@@ -138,7 +153,7 @@ def test_error_quotes_a_program_that_fails(tmp_path: Path) -> None:
 def test_affine_by_grid_equals_affine(fill: Fill) -> None:
     torch.manual_seed(0)
     rotation_B33 = rotation(torch.rand(4)) @ translation(4 * torch.rand(4), 3 * torch.rand(4))
-    images_BCHW, matrix_B33 = torch.rand(4, 3, 8, 8), rotation_B33 @ scaling(torch.rand(4) + 0.5, torch.ones(4))
+    images_BCHW, matrix_B33 = torch.rand(4, 3, 8, 8), rotation_B33 @ scale(torch.rand(4) + 0.5, torch.ones(4))
     expected_BCHW = affine(images_BCHW, matrix_B33, fill)
     torch.testing.assert_close(affine_by_grid(images_BCHW, matrix_B33, fill), expected_BCHW, rtol=0, atol=1e-5)
 
