@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from lightning import Callback, LightningModule, Trainer
 
 from src.data import ImageDataModule
@@ -32,4 +34,6 @@ class DataDependentInit(Callback):
         if initialize is not None and isinstance(data, ImageDataModule):
             images_NHWC = data.image_set("train").images_NHWC[data.train_indices[: self.num_images]]
             images_BCHW = images_NHWC.permute(0, 3, 1, 2).to(pl_module.device).float() / 255
-            initialize(data.normalize_images(images_BCHW))
+            whole = getattr(trainer.strategy, "unsharded", nullcontext)  # of FSDP
+            with whole(pl_module):
+                initialize(data.normalize_images(images_BCHW))

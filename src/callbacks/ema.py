@@ -8,6 +8,7 @@ import torch
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 # Checkpoint entry with the trained weights; `state_dict` holds the averaged ones.
@@ -40,13 +41,20 @@ class EMA(WeightAveraging):
     # Lightning creates the average in `setup`, before the network is moved to its device, and would average on the CPU.
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._resumed_from: dict[str, Any] = {}
+        self._shard = getattr(trainer.strategy, "shard", None)  # of FSDP; a sharded network cannot be copied
+        if self._shard and stage == "fit":
+            super().setup(trainer, pl_module, stage)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         if trainer.state.fn == "fit" and ENTRY in checkpoint:
             self._resumed_from = checkpoint
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        super().setup(trainer, pl_module, "fit")
+        if self._shard:
+            assert self._average_model
+            self._shard(self._average_model.module)
+        else:
+            super().setup(trainer, pl_module, "fit")
         if self._resumed_from:
             super().on_load_checkpoint(trainer, pl_module, self._resumed_from)
 
@@ -56,7 +64,7 @@ class EMA(WeightAveraging):
         super().on_save_checkpoint(trainer, pl_module, saved)
         averages, self._num_averaged = saved["state_dict"], saved["averaging_state"]["n_averaged"]
         named = (*pl_module.named_parameters(), *pl_module.named_buffers())
-        pairs = [(averages[name], value.detach()) for name, value in named if name in averages]
+        pairs = [(_local(averages[name]), _local(value.detach())) for name, value in named if name in averages]
         self._averaged = [pair for pair in pairs if pair[0].is_floating_point()]
         self._copied = [pair for pair in pairs if not pair[0].is_floating_point()]  # as batch norm's counts
         if not self._resumed_from:
@@ -92,6 +100,11 @@ class EMA(WeightAveraging):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == "fit":
             super().on_validation_epoch_end(trainer, pl_module)
+
+
+def _local(value: Tensor) -> Tensor:
+    """The shard of this process."""
+    return value.to_local() if isinstance(value, DTensor) else value
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ from lightning.pytorch.callbacks import (
     ModelPruning,
     StochasticWeightAveraging,
 )
+from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy, Strategy
 
 from src.errors import UserError
 
@@ -47,8 +48,23 @@ def check_arguments(callbacks: Sequence[Callback], arguments: dict[str, Any]) ->
     for name, (refused, reason) in _ARGUMENTS.items():
         if arguments.get(name) is refused:
             raise UserError(f"trainer.{name} {str(refused).lower()} is not supported: {reason}")
+    _check_strategy(arguments.get("strategy"))
     for callback in callbacks:
         if reason := _CALLBACKS.get(type(callback)):
             raise UserError(f"{type(callback).__name__} is not supported: it {reason}")
         if isinstance(callback, DeviceStatsMonitor) and not find_spec("psutil"):
             raise UserError("DeviceStatsMonitor needs psutil, which is not installed: pip install psutil")
+
+
+def _check_strategy(strategy: Strategy | str | None) -> None:
+    if isinstance(strategy, FSDPStrategy | ModelParallelStrategy) or str(strategy).startswith("fsdp"):
+        name = strategy if isinstance(strategy, str) else type(strategy).__name__
+        raise UserError(
+            f"trainer.strategy {name} is not supported: Lightning saves its checkpoints past the plugin that replaces "
+            "them atomically and keeps the one before; use src.runtime.fsdp.FSDP, by --config configs/cluster/fsdp.yaml"
+        )
+    if isinstance(strategy, str) and "." in strategy:
+        raise UserError(
+            f"trainer.strategy {strategy} is a class, which is given as `class_path` in a file, such as "
+            "configs/cluster/fsdp.yaml"
+        )

@@ -19,6 +19,7 @@ from lightning.pytorch.callbacks import (
     Timer,
     TQDMProgressBar,
 )
+from lightning.pytorch.strategies import FSDPStrategy, ModelParallelStrategy, Strategy
 
 from src.errors import UserError
 from src.runtime import refusals
@@ -51,6 +52,17 @@ def test_a_monitor_of_the_cpu_needs_psutil(tmp_path: Path, monkeypatch: pytest.M
 def test_an_argument_that_is_refused(argument: str, value: bool, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"trainer.{argument} {str(value).lower()} is not supported"):
         trainer(tmp_path, **{argument: value})
+
+
+@pytest.mark.parametrize("strategy", ["fsdp", FSDPStrategy(), ModelParallelStrategy()])
+def test_a_strategy_with_checkpoints_of_its_own_is_refused(strategy: Strategy | str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is not supported: Lightning saves .* use src\.runtime\.fsdp\.FSDP"):
+        trainer(tmp_path, strategy=strategy)
+
+
+def test_a_class_of_a_strategy_given_as_a_name(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"src\.runtime\.fsdp\.FSDP is a class, which is given as `class_path`"):
+        trainer(tmp_path, strategy="src.runtime.fsdp.FSDP")
 
 
 @pytest.mark.parametrize("progress", [RichProgressBar, TQDMProgressBar])
