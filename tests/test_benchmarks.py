@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import scaling
+from benchmarks import photographs, scaling
 from benchmarks.airbench import train_airbench
 from benchmarks.notebooks import FITS
 from benchmarks.parts import Parts, affine_by_grid, network
@@ -165,3 +165,10 @@ def test_network_without_a_part_computes_the_same(kind: type[torch.nn.Sequential
     net, images_BCHW = kind().eval(), torch.rand(2, 3, 32, 32)
     other = network(net, Parts()._replace(**{part: False})).eval()
     torch.testing.assert_close(other(images_BCHW), net(images_BCHW))
+
+
+@pytest.mark.slow
+def test_both_sides_train_on_photographs(tmp_path: Path) -> None:
+    photographs.write_images(tmp_path / "images", 70)
+    assert len(photographs.torchvision_side(tmp_path / "images", 32, 2, workers=0)) == 2
+    assert len(photographs.ours(tmp_path / "images", 32, 2, tmp_path / "cache")) == 2
