@@ -45,10 +45,10 @@ def main(args: list[str] | None = None) -> None:
         raise
     except (UserError, MisconfigurationException) as error:
         _stop(error)
-    except rendezvous.Refused:
-        sys.exit(1)  # the other rank says why
-    except RankLost as error:
-        if (met := rendezvous.current()) and met.refusal():
+    except (rendezvous.Refused, RankLost) as error:
+        met = rendezvous.current()
+        if met and met.refusal():  # another rank says why
+            met.leave(str(error))
             sys.exit(1)
         _stop(error, code=1)
     except torch.OutOfMemoryError as error:
