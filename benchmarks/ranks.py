@@ -12,6 +12,7 @@ and with four ranks, and of the pages of files in it, mainly the decoded images.
 
 from __future__ import annotations
 
+import socket
 import statistics
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from pathlib import Path
 import torch
 from torch import distributed
 from torch.multiprocessing.spawn import spawn
+from torchmetrics import MeanMetric
 
 from benchmarks import report
 from benchmarks.fit_side import fit_side
@@ -66,14 +68,13 @@ def parts(rank: int, port: int, path: str) -> None:
         buckets = torch.zeros(size).split(BUCKET_BYTES // 4)
         name = f"gradients of {recipe} ({4 * size / 1e6:.1f} MB), each step"
         rows[name] = lambda buckets=buckets: [distributed.all_reduce(bucket) for bucket in buckets]
-    classifier = Classifier(build(RECIPES[0])[0])
-    metrics = classifier.val_metrics
-    metrics.update(torch.rand(8, 10), torch.arange(8))
+    metrics = Classifier(build(RECIPES[0])[0]).val_metrics
 
     def compute() -> None:
         for metric in metrics.values():
-            metric._computed = None
-        metrics.compute()
+            mean = isinstance(metric, MeanMetric)
+            metric.update(torch.rand(8) if mean else torch.rand(8, 10), torch.ones(8) if mean else torch.arange(8))
+            metric.compute()
 
     rows["metrics, each epoch"] = compute
     rows["barrier, a few each epoch"] = distributed.barrier
@@ -119,6 +120,12 @@ def _set_size(pid: str) -> dict[str, int]:
     return {line.split(":")[0]: int(line.split()[1]) for line in lines}
 
 
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 def main() -> None:
     arguments = report.parser(__doc__)
     arguments.add_argument("--steps", type=int, default=60, help="of a turn")
@@ -132,7 +139,7 @@ def main() -> None:
         rows = [step_ratio(recipe, folder / recipe, args.steps, args.rounds, data_dir) for recipe in RECIPES]
         print(report.table(["recipe", "1 process, 2 threads", "2 processes, 1 thread", "speed of two"], rows))
         path = folder / "parts"
-        spawn(parts, (29_471, str(path)), nprocs=2)
+        spawn(parts, (_free_port(), str(path)), nprocs=2)
         print("\n" + report.table(["part", "ms"], [line.split("\t") for line in path.read_text().splitlines()]))
         rows = [memory(ranks, folder / str(ranks), data_dir) for ranks in (1, 4)]
         print("\n" + report.table(["ranks", "MB in all", "MB for each", "of files"], rows))
