@@ -113,6 +113,7 @@ def _taken_up(path: Path, job: Job) -> JobDirectory | None:
 
 def inherited(environ: Mapping[str, str] = os.environ) -> JobDirectory | None:
     """That of the process that started this one as another rank of its run."""
-    if "LOCAL_RANK" not in environ or not (path := environ.get(_DIRECTORY)):
+    job = Job.of(environ)
+    if job.launcher != "Lightning" or "LOCAL_RANK" not in environ or not (path := environ.get(_DIRECTORY)):
         return None
-    return JobDirectory(Path(path), Job.of(environ), interrupted=environ.get(_INTERRUPTED) == "1")
+    return JobDirectory(Path(path), job, interrupted=environ.get(_INTERRUPTED) == "1")

@@ -136,4 +136,7 @@ def test_a_process_that_lightning_started_uses_the_directory_of_its_parent(
     choose("a", None, tmp_path, job(1)).export_to_children()
     child = choose("a", None, tmp_path, {**os.environ, "LOCAL_RANK": "1"})
     assert (child.path, child.interrupted) == (tmp_path / "a/job-17", True)
-    assert start(tmp_path, {"RUN_DIRECTORY": str(tmp_path / "x")}) != (Path("x"), False)  # of an earlier run
+    earlier = {"RUN_DIRECTORY": str(tmp_path / "x")}  # of an earlier run in the process that starts this one
+    assert start(tmp_path, earlier) != (Path("x"), False)
+    torchrun = {"TORCHELASTIC_RUN_ID": "18", "LOCAL_RANK": "0", "RANK": "0"}
+    assert start(tmp_path, {**earlier, **torchrun}) == (Path("a/job-18"), False)
