@@ -44,6 +44,7 @@ def test_numbers_of_the_streams_are_stable():
         "AUGMENT": 3,
         "STEP": 4,
         "IMAGES": 5,
+        "REPORT": 6,
     }
 
 

@@ -20,19 +20,30 @@ from tests.gpu.conftest import DEVICE, fit_on
 from tests.processes import finish, start
 from tests.toys import last_checkpoint
 
-AUGMENTATIONS = [one for _, one in inspect.getmembers(augment, inspect.isclass) if not inspect.isabstract(one)]
+CONCRETE = [one for _, one in inspect.getmembers(augment, inspect.isclass) if not inspect.isabstract(one)]
+ARGUMENTS: dict[type, dict[str, Any]] = {augment.RandomResizedCrop: {"size": 24}}
 
 
-@pytest.mark.parametrize("kind", AUGMENTATIONS)
+@pytest.mark.parametrize("kind", [one for one in CONCRETE if issubclass(one, Augmentation)])
 def test_augmentation_gives_the_same_images_as_on_the_cpu(
     kind: type[Augmentation], device: torch.device, record_property: Any
 ) -> None:
-    step = kind()
+    step = kind(**ARGUMENTS.get(kind, {}))
     images_BCHW, uniform_BK = uniforms(8 * 3 * 32, 32, 0, 1).view(8, 3, 32, 32), uniforms(8, step.num_uniforms, 0, 2)
     expected_BCHW = step(images_BCHW, uniform_BK, 1)
     found_BCHW = step(images_BCHW.to(device), uniform_BK.to(device), 1).cpu()
     record_property("figure", f"largest difference {(found_BCHW - expected_BCHW).abs().max():.1e}")
     torch.testing.assert_close(found_BCHW, expected_BCHW, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [one for one in CONCRETE if issubclass(one, augment.Mix)])
+def test_mixing_gives_the_same_images_as_on_the_cpu(kind: type[augment.Mix], device: torch.device) -> None:
+    mix = kind()
+    uniform_BK = uniforms(8, mix.num_uniforms, 0, 2)
+    images_BCHW, partners_BCHW = (uniforms(8 * 3 * 32, 32, 0, key).view(8, 3, 32, 32) for key in (1, 3))
+    expected = mix(images_BCHW, partners_BCHW, uniform_BK)
+    found = mix(images_BCHW.to(device), partners_BCHW.to(device), uniform_BK.to(device))
+    torch.testing.assert_close([tensor.cpu() for tensor in found], list(expected), rtol=0, atol=1e-5)
 
 
 def losses(device: str, directory: Path, **trainer: Any) -> list[float]:

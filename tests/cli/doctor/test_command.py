@@ -191,6 +191,6 @@ def test_under_torchrun_one_process_reports(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr[-3000:]
-    assert done.stdout.count("ok    processes: torchrun starts 2 on 1 node\n") == 1
+    assert done.stdout.count("ok    processes: torchrun starts 2 processes on 1 node, as the trainer expects\n") == 1
     assert "12 images per process" in done.stdout
     assert list(tmp_path.iterdir()) == []
