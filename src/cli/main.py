@@ -48,7 +48,7 @@ def main(args: list[str] | None = None) -> None:
     except (rendezvous.Refused, RankLost) as error:
         met = rendezvous.current()
         if met and met.refusal():  # another rank says why
-            met.leave(str(error))
+            met.leave("")  # with its text, that rank would take this one for the one that prints it
             sys.exit(1)
         _stop(error, code=1)
     except torch.OutOfMemoryError as error:
