@@ -109,11 +109,8 @@ class MistakeMaps(_ShownSamples):
         if not len(rows_B) or not isinstance(net, torch.nn.Module):
             return log_missing(trainer, _MAPS, "No mistakes, of which there could be class-activation maps")
         images_BHWC = images_of(data, samples, rows_B)
-        normalized_BCHW = data.normalize_images(images_BHWC.permute(0, 3, 1, 2).float() / 255)
-        weights = next(net.parameters(), normalized_BCHW)
-        normalized_BCHW = normalized_BCHW.to(weights.device, weights.dtype).repeat_interleave(2, 0)
         classes_B = torch.stack([samples.logits_NK[rows_B].argmax(-1), samples.labels_N[rows_B]], 1).flatten()
-        maps_BHW = class_activation_maps(net, normalized_BCHW, classes_B.to(weights.device))
+        maps_BHW = activation_maps(net, data, images_BHWC.repeat_interleave(2, 0), classes_B)
         if maps_BHW is None:
             return log_missing(trainer, _MAPS, "No class-activation maps: the network has no feature map of pixels")
         names = class_names(trainer, samples.logits_NK.shape[1])
@@ -125,7 +122,7 @@ class MistakeMaps(_ShownSamples):
             for text in ("the image", f"why {_short(names[int(predicted)])}", f"why {_short(names[int(true)])} (true)")
         ]
         images_B3HWC = images_BHWC.repeat_interleave(3, 0)
-        figure = image_grid(images_B3HWC, texts, 3, "What speaks for a class", maps_B3HW.flatten(0, 1).cpu())
+        figure = image_grid(images_B3HWC, texts, 3, "What speaks for a class", maps_B3HW.flatten(0, 1))
         log_image(trainer, _MAPS, figure)
 
 
@@ -156,3 +153,13 @@ def images_of(data: ImageDataModule, samples: TestSamples, rows_B: Tensor) -> Te
     images_NHWC = data.image_set("test").images_NHWC
     images_BHWC = images_NHWC[samples.indices_N[rows_B].to(images_NHWC.device)].cpu()
     return data.center(images_BHWC.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+def activation_maps(
+    net: torch.nn.Module, data: ImageDataModule, images_BHWC: Tensor, classes_B: Tensor
+) -> Tensor | None:
+    """What in uint8 images raises the logit of a class, (B, H, W) on the CPU; None without a feature map."""
+    images_BCHW = data.normalize_images(images_BHWC.permute(0, 3, 1, 2).float() / 255)
+    weights = next(net.parameters(), images_BCHW)
+    maps_BHW = class_activation_maps(net, images_BCHW.to(weights.device, weights.dtype), classes_B.to(weights.device))
+    return None if maps_BHW is None else maps_BHW.cpu()

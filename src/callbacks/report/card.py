@@ -17,7 +17,7 @@ from torch import nn
 from src.callbacks.class_names import class_names
 from src.callbacks.report import facts, figures, measurements, scores
 from src.callbacks.report.network import NetworkOnImages
-from src.callbacks.shown_samples import captions, confident_mistakes, images_of
+from src.callbacks.shown_samples import activation_maps, captions, confident_mistakes, images_of
 from src.callbacks.test_samples import TestSamples
 from src.data import ImageDataModule
 from src.errors import shortened
@@ -156,7 +156,7 @@ class Card:
         if isinstance(net, nn.Module) and NetworkOnImages.is_possible(self._trainer):
             classes_B = self._samples.logits_NK[rows_B].argmax(-1)
             with self._part("What the network looks at"):
-                maps_BHW = measurements.activation_maps(net, self._data, images_BHWC, classes_B)
+                maps_BHW = activation_maps(net, self._data, images_BHWC, classes_B)
         if maps_BHW is None:
             self._missing.append("There are no class-activation maps, for which the network needs a feature map.")
         found["has_maps"] = maps_BHW is not None

@@ -1,6 +1,6 @@
-"""What needs the network again: calibration by temperature, robustness, cost, and class-activation maps.
+"""What needs the network again: calibration by temperature, and robustness.
 
-Shapes: N images, B of them shown, H rows, W columns, C channels, K classes.
+Shapes: N images, K classes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from src import rng
 from src.callbacks.reliability_diagram import reliability
@@ -18,7 +18,6 @@ from src.callbacks.report.network import NetworkOnImages
 from src.callbacks.report.statistics import Estimate, fit_temperature, wilson
 from src.callbacks.test_samples import TestSamples
 from src.data import ImageDataModule
-from src.models.class_activation import class_activation_maps
 
 
 class Calibration(NamedTuple):
@@ -77,11 +76,3 @@ def robustness(network: NetworkOnImages, samples: TestSamples, seed: int, count:
         )
         found.append(Robustness(name, mild, severe))
     return found
-
-
-def activation_maps(net: nn.Module, data: ImageDataModule, images_BHWC: Tensor, classes_B: Tensor) -> Tensor | None:
-    """What in uint8 images raises the logit of a class, (B, H, W) on the CPU; None without a feature map."""
-    images_BCHW = data.normalize_images(images_BHWC.permute(0, 3, 1, 2).float() / 255)
-    weights = next(net.parameters(), images_BCHW)
-    maps_BHW = class_activation_maps(net, images_BCHW.to(weights.device, weights.dtype), classes_B.to(weights.device))
-    return None if maps_BHW is None else maps_BHW.cpu()
