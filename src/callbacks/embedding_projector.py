@@ -17,6 +17,7 @@ from src.callbacks.class_names import class_names
 from src.callbacks.display_only import display_only
 from src.callbacks.tensorboard import summary_writer
 from src.data import ImageDataModule
+from src.models.class_activation import evaluating
 
 _THUMBNAIL = 32  # pixels
 _BATCH = 128
@@ -80,15 +81,12 @@ def last_features(net: nn.Module, images_BCHW: Tensor) -> Tensor | None:
     def keep(module: nn.Module, inputs: tuple[Any, ...]) -> None:
         found[:] = [inputs[0].flatten(1).float()]
 
-    modes = {module: module.training for module in net.modules()}
     hooks = [one.register_forward_pre_hook(keep) for one in net.modules() if isinstance(one, nn.Linear)]
     weights = next(net.parameters(), images_BCHW)
-    net.eval()
     try:
-        net.forward(images_BCHW.to(weights.device, weights.dtype))  # not the compiled call, which skips the hooks
+        with evaluating(net):
+            net.forward(images_BCHW.to(weights.device, weights.dtype))  # not the compiled call, which skips the hooks
     finally:
         for hook in hooks:
             hook.remove()
-        for module, training in modes.items():
-            module.training = training
     return found[0].cpu() if found else None

@@ -5,6 +5,8 @@ Shapes: B images, C channels, H rows, W columns, K classes; F channels, h rows a
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -34,11 +36,9 @@ def class_activation_maps(net: nn.Module, images_BCHW: Tensor, classes_B: Tensor
         if isinstance(output, Tensor) and output.dim() == 4 and output.shape[2] * output.shape[3] > 1:
             features_BFhw[:] = [output]
 
-    modes = {module: module.training for module in net.modules()}
     hooks = [module.register_forward_hook(keep) for module in net.modules()]
-    net.eval()
     try:
-        with torch.inference_mode(False), torch.enable_grad():
+        with evaluating(net), torch.inference_mode(False), torch.enable_grad():
             # An inference tensor has no gradient; the images need one so that a frozen network has a graph.
             images_BCHW = images_BCHW.detach().clone().requires_grad_()
             logits_BK = net.forward(images_BCHW)  # not the compiled call, which skips the hooks
@@ -49,10 +49,20 @@ def class_activation_maps(net: nn.Module, images_BCHW: Tensor, classes_B: Tensor
     finally:
         for hook in hooks:
             hook.remove()
-        for module, training in modes.items():
-            module.training = training
     with torch.no_grad():
         weights_BF11 = gradients_BFhw.mean((2, 3), keepdim=True)
         maps_B1hw = (weights_BF11 * features_BFhw[0]).sum(1, keepdim=True).relu().float()
         maps_B1hw = maps_B1hw / maps_B1hw.amax((2, 3), keepdim=True).clamp(min=torch.finfo(torch.float32).tiny)
         return F.interpolate(maps_B1hw, images_BCHW.shape[2:], mode="bilinear")[:, 0]
+
+
+@contextmanager
+def evaluating(net: nn.Module) -> Iterator[None]:
+    """Sets a network to evaluation mode, and afterwards each of its modules to the mode that it had."""
+    modes = {module: module.training for module in net.modules()}
+    net.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes.items():
+            module.training = training

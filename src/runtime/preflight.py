@@ -7,8 +7,8 @@ import difflib
 import inspect
 import math
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 
 import torch
 from lightning import Callback, LightningModule, Trainer
@@ -20,6 +20,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from src.classifier import Classifier
 from src.data import ImageDataModule
 from src.errors import UserError
+from src.models.class_activation import evaluating
 from src.runtime.run_checkpoints import RunCheckpoints
 
 
@@ -212,15 +213,3 @@ def _check_schedule(scheduler: LRScheduler, done: int, total: int) -> None:
                     f"the schedule {type(scheduler).__name__} fails at step {step + 1} of {total}: {error}. It steps "
                     f"{total} times in this training: set its length to that, or model.lr_interval"
                 ) from error
-
-
-@contextmanager
-def evaluating(net: nn.Module) -> Iterator[None]:
-    """Sets a network to evaluation mode, and afterwards each of its modules to the mode that it had."""
-    modes = {module: module.training for module in net.modules()}
-    net.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes.items():
-            module.training = training

@@ -16,9 +16,10 @@ from src.cli.doctor.finding import Note
 from src.data import ImageDataModule
 from src.data.index_loader import IndexLoader
 from src.errors import UserError
+from src.models.class_activation import evaluating
 from src.runtime import run_directory
 from src.runtime.optimizer_modes import has_modes
-from src.runtime.preflight import check_monitors, check_network, check_schedules, evaluating, smallest_batch
+from src.runtime.preflight import check_monitors, check_network, check_schedules, smallest_batch
 from src.runtime.trainer import Trainer
 
 
