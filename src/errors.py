@@ -18,3 +18,8 @@ class RankLost(Exception):
 def shortened(names: Sequence[str], limit: int = 10) -> str:
     """The first of some names, and how many more there are."""
     return ", ".join(names[:limit]) + (f" and {len(names) - limit:,} more" if len(names) > limit else "")
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of the message of an error, empty if it has none."""
+    return (str(error).strip().splitlines() or [""])[0]

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 from lightning.pytorch.utilities import rank_zero_warn
 
+from src.errors import first_line
+
 
 @contextmanager
 def display_only(what: str) -> Iterator[None]:
@@ -14,5 +16,4 @@ def display_only(what: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [""])[0]
-        rank_zero_warn(f"{what} is left out: {reason} ({type(error).__name__})")
+        rank_zero_warn(f"{what} is left out: {first_line(error)} ({type(error).__name__})")

@@ -13,7 +13,7 @@ import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
-from src.errors import UserError
+from src.errors import UserError, first_line
 from src.runtime import file_format
 
 
@@ -144,8 +144,7 @@ def _damage(path: Path) -> str | None:
 
 
 def _first_line(error: BaseException) -> str:
-    text = str(error).strip() or type(error).__name__
-    return text.splitlines()[0]
+    return first_line(error) or type(error).__name__
 
 
 def _others(path: Path) -> str:

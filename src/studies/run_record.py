@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from src.errors import first_line
 from src.runtime import file_format, run_directory
 from src.studies.flat_config import flatten
 
@@ -83,6 +84,5 @@ def _content(record: RunRecord, name: str, read_file: Any) -> dict[str, Any]:
             raise ValueError("it is not a mapping")
         return content
     except Exception as error:  # whatever is in the file
-        reason = (str(error).splitlines() or [""])[0]
-        record.damaged.append(f"{path} cannot be read: {reason} ({type(error).__name__})")
+        record.damaged.append(f"{path} cannot be read: {first_line(error)} ({type(error).__name__})")
         return {}

@@ -20,7 +20,7 @@ from src.callbacks.report.network import NetworkOnImages
 from src.callbacks.shown_samples import activation_maps, captions, confident_mistakes, images_of
 from src.callbacks.test_samples import TestSamples
 from src.data import ImageDataModule
-from src.errors import shortened
+from src.errors import first_line, shortened
 
 _CLASSES, _PAIRS, _MISTAKES = 30, 10, 12  # at most, so many are shown
 
@@ -121,8 +121,7 @@ class Card:
         try:
             yield
         except Exception as error:
-            reason = (str(error).strip().splitlines() or [""])[0]
-            self._missing.append(f"{name} could not be measured: {reason} ({type(error).__name__})")
+            self._missing.append(f"{name} could not be measured: {first_line(error)} ({type(error).__name__})")
 
     def _network(self) -> NetworkOnImages | None:
         if not self._data:
