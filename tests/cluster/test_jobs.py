@@ -128,12 +128,17 @@ def test_a_rank_that_is_killed_is_named_and_ends_the_job(cluster: Cluster) -> No
     assert "--resume logs/recipe/job-" in output
 
 
-def test_a_job_that_loses_a_node_continues_by_itself(cluster: Cluster, undisturbed: Path) -> None:
-    job = cluster.submit("", *TWO_NODES)
-    cluster.wait_for_line(job, "epoch 2/8")
+def lose_node(cluster: Cluster, job: str) -> None:
+    """Loses the second node, waits until SLURM has requeued the job, and repairs the node."""
     cluster.slurm.lose_node("node2")
     wait_until(lambda: cluster.slurm.show(job).get("Restarts") == "1", 120, f"not requeued: {cluster.slurm.show(job)}")
     cluster.slurm.repair_node("node2")
+
+
+def test_a_job_that_loses_a_node_continues_by_itself(cluster: Cluster, undisturbed: Path) -> None:
+    job = cluster.submit("", *TWO_NODES)
+    cluster.wait_for_line(job, "epoch 2/8")
+    lose_node(cluster, job)
     output = cluster.finish(job)
     assert f"restart 1: resumes logs/recipe/job-{job}" in output
     check_equal(cluster.run(job), undisturbed)
@@ -144,9 +149,7 @@ def test_a_job_that_is_lost_before_its_first_checkpoint_begins_again(cluster: Cl
     job = cluster.submit(f"{slow} --trainer.default_callbacks.checkpoints.every_n_steps=null", *TWO_NODES)
     wait_until((cluster.run(job) / "config.yaml").is_file, 120, f"no training: {cluster.output(job)}")
     time.sleep(5)  # a step, but no epoch
-    cluster.slurm.lose_node("node2")
-    wait_until(lambda: cluster.slurm.show(job).get("Restarts") == "1", 120, f"not requeued: {cluster.slurm.show(job)}")
-    cluster.slurm.repair_node("node2")
+    lose_node(cluster, job)
     output = cluster.finish(job)
     assert f"restart 1: starts again, as there is no checkpoint yet, in logs/recipe/job-{job}" in output
     check_equal(cluster.run(job), undisturbed)
