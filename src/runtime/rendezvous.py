@@ -2,8 +2,9 @@
 directory, compare what they run, and learn that one of them has refused to start.
 
 Rank 0 serves a TCPStore at MASTER_ADDR and MASTER_PORT, which the process group uses, too; under torchrun its agent
-does. Without MASTER_PORT it is the first free one of a few that follow from the job, and the store holds the name of
-the job, so that the processes of two jobs on one node never meet.
+serves the store where they meet, and rank 0 that of the process group. Without MASTER_PORT it is the first free port of
+a few that follow from the job, and the store holds the name of the job, so that the processes of two jobs on one node
+never meet.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ TIMEOUT_SECONDS = float(os.environ.get("RENDEZVOUS_SECONDS", "300"))
 PORTS = range(20_000, 30_000)  # below those that systems give out by themselves
 NUM_CANDIDATES = 8
 CONNECT_SECONDS = 2  # for one try
+_AGENT = "TORCHELASTIC_USE_AGENT_STORE"  # whether torchrun's agent serves the store at MASTER_ADDR and MASTER_PORT
 
 
 class Refused(Exception):
@@ -55,6 +57,18 @@ class Rendezvous:
         self._store = PrefixStore(f"{job.restarts}", self._job_store)
         self._store.set(f"name/{self.rank}", self.name)
         self.names = self._collect("name")
+        if os.environ.get(_AGENT) == "True":
+            self._serve_process_group()
+
+    def _serve_process_group(self) -> None:
+        """Lets rank 0 serve the store of the process group: torchrun's agent keeps the addresses of an earlier start in
+        its own, where torch 2.15 takes them for those of the new processes."""
+        if self.rank == 0:
+            self._group_store = TCPStore(
+                os.environ["MASTER_ADDR"], 0, None, True, wait_for_workers=False, multi_tenant=True
+            )
+        os.environ["MASTER_PORT"] = str(self.share(lambda: self._group_store.port))
+        os.environ[_AGENT] = "False"
 
     def share(self, make: Callable[[], Any]) -> Any:
         """What `make` returns in rank 0, a JSON value, which the others wait for."""
@@ -174,7 +188,7 @@ def _connect(job: Job) -> TCPStore:
             f"MASTER_ADDR {address}, the address of rank 0, does not resolve on {socket.gethostname()}: "
             f"{error.strerror}; set MASTER_ADDR to the name or IP address of the first node"
         ) from error
-    served = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    served = os.environ.get(_AGENT) == "True"
     ports = [int(os.environ["MASTER_PORT"])] if "MASTER_PORT" in os.environ else list(_candidates(job))
     end = time.monotonic() + TIMEOUT_SECONDS
     while time.monotonic() < end:
