@@ -1,6 +1,6 @@
 """What a network was trained on: the names of its classes, and how an image becomes its input.
 
-Shapes: B images, C channels, H rows, W columns.
+Shapes: B images, C channels, H rows, W columns, K classes.
 """
 
 from __future__ import annotations
@@ -28,6 +28,8 @@ class ImageSpec:
         resize: how an image of another size becomes this one; see ImageFolder.
         stored_size: H and W to which an image is resized first, of which `size` is then the center.
         white: the value that becomes white in images of more than 8 bits; see `src.data.storage.decode`.
+        multi_label: whether an image can have any number of the classes, each with a probability of its own.
+        threshold: the probability from which an image has a class, if `multi_label`.
     """
 
     classes: tuple[str, ...]
@@ -38,6 +40,12 @@ class ImageSpec:
     resize: Resize = "crop"
     stored_size: tuple[int, int] | None = None
     white: dict[str, float] = field(default_factory=dict)
+    multi_label: bool = False
+    threshold: float = 0.5
+
+    def probabilities(self, logits_BK: Tensor) -> Tensor:
+        """Class probabilities (B, K), which add up to 1 unless an image can have several classes."""
+        return logits_BK.sigmoid() if self.multi_label else logits_BK.softmax(-1)
 
     def normalize(self, images_BCHW: Tensor) -> Tensor:
         """Normalizes images in [0, 1]."""

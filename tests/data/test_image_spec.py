@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,9 @@ def test_an_older_checkpoint_takes_both_from_the_data(tmp_path: Path) -> None:
     trainer(tmp_path / "run").test(model, data, ckpt_path=str(path))
     assert model.spec == data.spec
     assert model.spec is not None and model.spec.classes == ("dark", "light")
+
+
+@pytest.mark.parametrize("multi_label, expected", [(False, [0.75, 0.25]), (True, [0.75, 0.5])])
+def test_probabilities_of_several_labels_are_of_each_class_alone(multi_label: bool, expected: list[float]) -> None:
+    spec = replace(SPEC, multi_label=multi_label)
+    torch.testing.assert_close(spec.probabilities(torch.tensor([[3.0, 1.0]]).log()), torch.tensor([expected]))
