@@ -1,7 +1,11 @@
-"""`python -m src`."""
+"""`python -m src` from the folder of the project, `python PROJECT/src` from any other."""
 
 import os
 import sys
+
+if __package__ != "src":  # Python has put the folder src itself first, whose modules are not to be imported as `data`
+    sys.path[:1] = [os.path.dirname(os.path.dirname(os.path.abspath(__file__))), os.getcwd()]
+    __spec__ = None  # Lightning starts the other ranks by `sys.argv[0]` instead of `-m`
 
 from src.cli.overview import answer
 from src.runtime import early_signals

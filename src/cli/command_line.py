@@ -34,7 +34,7 @@ from src.runtime.default_callbacks import DefaultCallbacks
 from src.runtime.job import Job
 from src.runtime.job_directory import JobDirectory
 from src.runtime.lightning_workarounds import ExplicitConfiguration
-from src.runtime.manifest import PROJECT
+from src.runtime.manifest import PROJECT, add_module_folders
 from src.runtime.precision import native_precision
 from src.runtime.trainer import Trainer
 
@@ -126,6 +126,7 @@ class CLI(ExplicitConfiguration, LightningCLI):
             raise UserError(f"{arguments[1]} is not an option; did you mean --config {arguments[1]}?")
         self.source = run_named_in(arguments)
         if self.source:
+            add_module_folders(self.source)
             if not (self.source / run_directory.CONFIG).is_file():
                 raise UserError(
                     f"{self.source} has no {run_directory.CONFIG}, as it was made from Python; resume it there, by "

@@ -88,7 +88,8 @@ def _reason(error: BaseException, text: str, outer: str, key: str) -> str:
     if isinstance(error, AttributeError) and error.name and inspect.ismodule(error.obj):
         return text + _suggestion(error.name, _names(error.obj), list_all=True)
     if isinstance(error, ModuleNotFoundError) and error.name:
-        return text + _suggestion(error.name, [module.name for module in pkgutil.iter_modules()])
+        near = _suggestion(error.name, [module.name for module in pkgutil.iter_modules()])
+        return text + (near or "; your own modules are searched for in the current folder and in PYTHONPATH")
     return text
 
 

@@ -58,6 +58,18 @@ def imported_files() -> list[Path]:
     return [Path(name) for name in names if name.endswith(".py") and not INSTALLED.match(name) and os.path.isfile(name)]
 
 
+def module_folders(project: Path) -> list[str]:
+    """The folders from which modules of the user's own were imported: those that are neither installed nor found in the
+    folder of the project."""
+    folders: set[Path] = set()
+    for name, module in list(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if file and os.path.isfile(file) and not INSTALLED.match(file) and not name.startswith("__"):
+            path = Path(file).absolute()
+            folders.add(path.parents[name.count(".") + (path.name == "__init__.py")])
+    return sorted(map(str, folders - {project}))
+
+
 def _name(path: Path, project: Path) -> str:
     return str(path.relative_to(project) if path.is_relative_to(project) else path)
 

@@ -20,7 +20,7 @@ from lightning import Callback, LightningModule, Trainer
 
 from src.data import ImageDataModule
 from src.runtime import resume, run_directory
-from src.runtime.code_state import code_state, imported_files
+from src.runtime.code_state import code_state, imported_files, module_folders
 
 PROJECT = Path(__file__).parents[2]
 PACKAGES = ("lightning", "torch", "torchvision", "torchmetrics", "tensorboard", "jsonargparse", "numpy")
@@ -42,6 +42,7 @@ class RunManifest(Callback):
             packed = gzip.compress(patch.encode(), mtime=0)
             content["patch"] = f"code-{hashlib.sha256(packed).hexdigest()[:8]}.patch.gz"
             Path(trainer.default_root_dir, content["patch"]).write_bytes(packed)
+        content["module_folders"] = module_folders(PROJECT)
         content["precision"] = str(trainer.precision)
         content["processes"] = trainer.world_size
         path = Path(trainer.default_root_dir) / run_directory.MANIFEST
@@ -69,6 +70,14 @@ def collect(seed: int | None, data: dict[str, Any]) -> dict[str, Any]:
         "hardware": hardware(),
         "data": data,
     }
+
+
+def add_module_folders(directory: Path) -> None:
+    """Makes the user's own modules that a run was started with importable, from whatever folder it is resumed or
+    evaluated. What the current folder or PYTHONPATH has comes first."""
+    path = directory / run_directory.MANIFEST
+    folders = json.loads(path.read_text()).get("module_folders", []) if path.is_file() else []
+    sys.path.extend(folder for folder in folders if folder not in sys.path)
 
 
 def hardware() -> dict[str, Any]:

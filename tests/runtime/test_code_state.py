@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import gzip
+import importlib
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from src.runtime.code_state import code_state, imported_files
+from src.runtime.code_state import code_state, imported_files, module_folders
 from tests.conftest import ROOT
 from tests.toys import fit
 
@@ -97,3 +99,18 @@ def test_a_run_keeps_the_patch_next_to_its_manifest(tmp_path: Path, monkeypatch:
     recorded = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert str(own) in recorded["git"]["changed"]
     assert "+own = 1" in gzip.decompress((tmp_path / "run" / recorded["patch"]).read_bytes()).decode()
+
+
+def test_folders_of_modules_hold_their_top_level_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "nets" / "small"
+    package.mkdir(parents=True)
+    for folder in (package.parent, package):
+        (folder / "__init__.py").touch()
+    (package / "mlp.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    before = module_folders(ROOT)
+    assert str(ROOT) not in before
+    importlib.import_module("nets.small.mlp")
+    assert set(module_folders(ROOT)) - set(before) == {str(tmp_path)}
+    for name in ("nets", "nets.small", "nets.small.mlp"):
+        monkeypatch.delitem(sys.modules, name)
