@@ -25,7 +25,9 @@ def kind(image: Image.Image) -> str:
     one kind are taken to come from one device."""
     if image.mode == "F":
         return f"float {image.format}"
-    return f"{16 if ';16' in image.mode else 32}-bit {image.format}" if image.mode.startswith("I") else ""
+    # Older versions of Pillow read PNG files of 16 bits, the most there are, in the mode of 32.
+    bits = 16 if ";16" in image.mode or image.format == "PNG" else 32
+    return f"{bits}-bit {image.format}" if image.mode.startswith("I") else ""
 
 
 def _estimated_white(path: str) -> tuple[str, float] | None:
