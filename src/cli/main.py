@@ -11,7 +11,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.exceptions import SIGTERMException
 
-from src.cli import faults
+from src.cli import faults, inference
 from src.cli.command_line import CLI
 from src.cli.doctor.command import examine
 from src.errors import RankLost, UserError
@@ -34,6 +34,8 @@ def main(args: list[str] | None = None) -> None:
         rendezvous.join()
         if arguments[:1] == ["doctor"]:
             sys.exit(examine(arguments))
+        if (code := inference.run(arguments)) is not None:
+            sys.exit(code)
         CLI(args)
     except KeyboardInterrupt:  # before training; see `StopOnSignal` for later
         sys.exit(130)

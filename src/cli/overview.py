@@ -15,7 +15,7 @@ SUBCOMMANDS = {
     "fit": "Trains a network, saves its best and last weights, and tests them at the end.",
     "validate": "Evaluates a run on its validation samples.",
     "test": "Evaluates a run on the official test set.",
-    "predict": "Writes predictions.csv for the official test set into the run directory.",
+    "predict": "Predicts the classes of image files, or of the official test set of a run.",
     "doctor": "Checks a machine and a configuration.",
     "runs": "Lists the runs with their state, their metrics and what differs between them.",
 }
@@ -46,6 +46,11 @@ def answer(arguments: list[str]) -> int | None:
         from src.cli.runs import list_runs
 
         return list_runs(arguments[1:])
+    if first == "predict" and {"-h", "--help"} & set(arguments):
+        from src.cli import inference_arguments
+
+        inference_arguments.PARSERS[first]().print_help()
+        return 0
     if first in SUBCOMMANDS or first.startswith("-"):
         return None
     near = difflib.get_close_matches(first, SUBCOMMANDS, n=1)

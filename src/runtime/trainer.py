@@ -291,7 +291,9 @@ class Trainer(lightning.Trainer):
         run: str | None = None,
         **kwargs: Any,
     ) -> Any:
-        """Writes predictions.csv for the official test set into the run directory.
+        """Predicts the classes of image files, or of the official test set of a run.
+
+        Of a test set, it writes predictions.csv into the run directory.
 
         Args:
             model: what predicts.

@@ -1,6 +1,6 @@
 """Decodes one image file to pixels.
 
-Shapes: H rows, W columns, S rows and columns, C = 3 channels.
+Shapes: H rows, W columns, C = 3 channels.
 """
 
 import os
@@ -23,7 +23,7 @@ Image.MAX_IMAGE_PIXELS = None  # `decode` has a limit of its own, which the user
 
 
 class Decoded(NamedTuple):
-    """The pixels of a file, uint8 (S, S, C), with a `note` on what of it they are, if not all; or None, and `note` is
+    """The pixels of a file, uint8 (H, W, C), with a `note` on what of it they are, if not all; or None, and `note` is
     the reason."""
 
     pixels: NDArray[np.uint8] | None
@@ -32,8 +32,8 @@ class Decoded(NamedTuple):
 
 def decode(
     path: str | Path,
-    size: int,
-    resize: Resize = "crop",
+    size: int | tuple[int, int],
+    resize: Resize | None = "crop",
     white: Mapping[str, float] | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Decoded:
@@ -41,12 +41,14 @@ def decode(
 
     Args:
         path: of the file.
-        size: S.
-        resize: see ImageFolder.
+        size: H and W, or one number for both.
+        resize: see ImageFolder. None leaves it to the caller: the pixels are those that are resized otherwise, of a
+            large JPEG file at least twice the size.
         white: the value that becomes white in images of more than 8 bits that do not state it, by their `depth.kind`;
             "" is for all others.
         max_pixels: of the file.
     """
+    height, width = (size, size) if isinstance(size, int) else size
     try:
         if not stat.S_ISREG(os.stat(path).st_mode):  # opening a named pipe would wait forever
             return Decoded(None, "not a regular file")
@@ -58,11 +60,11 @@ def decode(
             white_value = (depth.stated_white(image) or values.get(kind) or values.get("")) if kind else None
             if kind and not white_value:
                 return Decoded(None, f"its {kind} pixels are of unknown range; give data.white")
-            # JPEG only: decodes at 1/2 to 1/8 of the size, at least 2 S. A 12-megapixel photo takes 21 ms, not 246.
-            image.draft(None, (2 * size, 2 * size))
+            # JPEG only: decodes at 1/2 to 1/8 of the size, at least twice it. 12 megapixels take 21 ms, not 246.
+            image.draft(None, (2 * width, 2 * height))
             upright = ImageOps.exif_transpose(image)
             scaled = depth.scaled(upright, white_value) if white_value else upright
-            return Decoded(np.asarray(_resized(_rgb(scaled), size, resize)), note)
+            return Decoded(np.asarray(_resized(_rgb(scaled), (width, height), resize)), note)
     except OSError as error:
         if isinstance(error, Image.UnidentifiedImageError):
             return Decoded(None, _unidentified(Path(path)))
@@ -78,15 +80,27 @@ def _rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def _resized(image: Image.Image, size: int, resize: Resize) -> Image.Image:
-    square = (size, size)
-    if image.size == square:
+def _resized(image: Image.Image, size: tuple[int, int], resize: Resize | None) -> Image.Image:
+    if resize is None or image.size == size:
         return image
+    (width, height), (columns, rows) = image.size, size
+    left, top, right, bottom = 0.0, 0.0, width, height
     if resize == "crop":
-        return ImageOps.fit(image, square, _BILINEAR)
-    if resize == "pad":
-        return ImageOps.pad(image, square, _BILINEAR)
-    return image.resize(square, _BILINEAR)
+        seen_width, seen_height = min(width, height * (columns / rows)), min(height, width / (columns / rows))
+        left, top = (width - seen_width) * 0.5, (height - seen_height) * 0.5
+        right, bottom = left + seen_width, top + seen_height
+    elif resize == "pad":
+        columns, rows = min(columns, round(width / height * rows)), min(rows, round(height / width * columns))
+        if not columns or not rows:
+            return Image.new(image.mode, size)
+    # The columns first: Pillow 13 chooses by the shape of the image, and the rounding in between would depend on it.
+    image = image.resize((columns, height), _BILINEAR, (left, 0, right, height))
+    image = image.resize((columns, rows), _BILINEAR, (0, top, columns, bottom))
+    if image.size == size:
+        return image
+    padded = Image.new(image.mode, size)
+    padded.paste(image, (round((size[0] - columns) * 0.5), round((size[1] - rows) * 0.5)))
+    return padded
 
 
 def _unidentified(path: Path) -> str:

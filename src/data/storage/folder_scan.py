@@ -140,7 +140,7 @@ def list_files(layout: Layout, test_fraction: float) -> Listing:
     ignored: list[str] = []
     subsets, labels, keys, ids = array("b"), array("q"), array("Q"), array("Q")
     for subset, label, path, identity in _labeled(layout) if layout.rows else _scanned(layout):
-        if not layout.rows and not (_TYPES.guess_type(path.lower())[0] or "image").startswith("image"):
+        if not layout.rows and not may_be_image(path):
             ignored.append(path)
             continue
         ids.append(_hash(os.fsencode(identity)))
@@ -171,6 +171,12 @@ def list_files(layout: Layout, test_fraction: float) -> Listing:
             "hash of its path decides about each. Use a larger one, or 0 for no test"
         )
     return files.take(files.subsets_N.argsort(kind="stable"))
+
+
+def may_be_image(path: str) -> bool:
+    """Whether a file may be an image by its name: unless its suffix is that of something else."""
+    is_image = (_TYPES.guess_type(path.lower())[0] or "image").startswith("image")
+    return is_image and os.path.basename(path) not in _NOT_IMAGES
 
 
 def _scanned(layout: Layout) -> Iterator[tuple[str, int, str, str]]:

@@ -1,0 +1,66 @@
+"""The arguments of the subcommands that use a trained network, parsed without importing torch."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from src.cli.overview import SUBCOMMANDS
+
+_RUN = "a directory in logs, a recipe for its latest run, RUN@last, or a checkpoint file"
+_PREDICT = """Files that cannot be read are listed with their reasons, and the exit code is 3.
+Without PATH, the test set of the run's data is predicted, into predictions.csv in the run directory; the other
+arguments are then those of `python -m src test`."""
+
+
+def predict() -> argparse.ArgumentParser:
+    """`--run RUN PATH...`"""
+    parser = _parser("predict", "--run RUN [PATH ...]", _PREDICT)
+    parser.add_argument("paths", metavar="PATH", nargs="*", help="a file, a folder with all images in it, or a pattern")
+    parser.add_argument("--list", metavar="FILE", help="a file with one PATH per line; - is the standard input")
+    parser.add_argument(
+        "--output",
+        metavar="FILE",
+        type=_path,
+        help="a .csv, .jsonl or .parquet file (default: file_predictions.csv in the run directory)",
+    )
+    parser.add_argument("--top_k", metavar="K", type=int, default=1, help="classes per image, by probability")
+    parser.add_argument("--batch_size", metavar="B", type=int, default=64, help="images per step (default: 64)")
+    parser.add_argument(
+        "--num_workers",
+        metavar="N",
+        type=int,
+        default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        help="processes that decode; 0 decodes in this one (default: the number of cores)",
+    )
+    parser.add_argument(
+        "--max_pixels", metavar="N", type=int, default=178_956_970, help="of a file; one of more is not read"
+    )
+    parser.add_argument(
+        "--white",
+        metavar="VALUE",
+        type=float,
+        help="becomes white in images of more than 8 bits (default: as in training, else by the values of each file)",
+    )
+    return parser
+
+
+def _parser(name: str, usage: str, epilog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        f"python -m src {name}",
+        f"python -m src {name} {usage} [--KEY VALUE ...]",
+        SUBCOMMANDS[name],
+        epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--run", metavar="RUN", required=True, type=os.path.expanduser, help=_RUN)
+    return parser
+
+
+def _path(text: str) -> Path:
+    return Path(text).expanduser()
+
+
+PARSERS = {"predict": predict}

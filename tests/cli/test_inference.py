@@ -1,0 +1,78 @@
+"""The subcommands that use a trained network without the data of its run."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from src.cli import trained_run
+from src.cli.main import main
+from src.cli.overview import answer
+from src.data import Shapes
+from src.runtime.checkpoint_file import read, write
+from tests.conftest import TINY
+
+
+@pytest.fixture(scope="module")
+def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of an epoch without a test."""
+    folder = tmp_path_factory.mktemp("run")
+    main(["fit", *TINY, f"--trainer.default_root_dir={folder / 'a'}", "--test_after_fit=false"])
+    return folder / "a"
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    """The first test images of the run's dataset as PNG files of their own size, and one that is damaged."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for index, image_HWC in enumerate(Shapes(train_size=120, test_size=40, image_size=12).read("test").images_NHWC[:9]):
+        Image.fromarray(image_HWC.numpy()).save(folder / f"{index}.png")
+    (folder / "damaged.png").write_bytes(b"no image")
+    return folder
+
+
+@pytest.mark.slow
+def test_files_get_the_probabilities_of_the_same_images_in_the_test_set(
+    run_directory: Path, images: Path, cli: Callable[..., None], tmp_path: Path
+) -> None:
+    (tmp_path / "list.txt").write_text(f"{images}\n")
+    with pytest.raises(SystemExit) as stop:
+        cli("predict", f"--run={run_directory}", "--list=list.txt", "--top_k=2", "--num_workers=0")
+    assert stop.value.code == 3
+    cli("predict", f"--run={run_directory}", "--trainer.default_root_dir=test_set")
+    of_files = list(csv.DictReader((run_directory / "file_predictions.csv").read_text().splitlines()))
+    of_test_set = list(csv.DictReader((tmp_path / "test_set/predictions.csv").read_text().splitlines()))
+    assert [Path(row["path"]).name for row in of_files] == [f"{index}.png" for index in range(9)]
+    for row, expected in zip(of_files, of_test_set[:9], strict=True):
+        assert row["class"] == expected["predicted"]
+        assert float(row["probability"]) == pytest.approx(float(expected[f"p({row['class']})"]), abs=1e-5)
+
+
+@pytest.mark.slow
+def test_the_network_of_a_checkpoint(run_directory: Path, fails: Callable[..., str], tmp_path: Path) -> None:
+    trained = trained_run.load(str(run_directory))
+    saved = read(run_directory / "checkpoints/best.ckpt")
+    for name, value in trained.classifier.net.state_dict().items():
+        assert torch.equal(value, saved["state_dict"][f"net.{name}"])
+    assert trained.directory == run_directory and not trained.classifier.net.training
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    without_biases = {name: value for name, value in saved["state_dict"].items() if "bias" not in name}
+    write({**saved, "state_dict": without_biases}, tmp_path / "other.ckpt")
+    assert "is of another network" in fails("predict", "--run=other.ckpt", "a.png")
+    del saved["config"]
+    write(saved, tmp_path / "python.ckpt")
+    assert "as it was made from Python" in fails("predict", "--run=python.ckpt", "a.png")
+
+
+def test_the_help_of_predict_names_its_arguments_and_says_what_it_does_without_files(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert answer(["predict", "--run", "a", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert "--top_k" in text and "Without PATH, the test set" in text
