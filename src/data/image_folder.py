@@ -57,8 +57,8 @@ class ImageFolder(ImageDataModule):
             data_dir: folder that contains one folder per class, or `train` and optionally `val` and `test`, each with
                 one folder per class. Nothing is written to it. A zip or tar file is unpacked into `cache_dir`.
             labels: CSV file with the columns `path` (relative to `data_dir`) and `label` (the name of the class), in
-                place of one folder per class. With a column `group`, images of one group are in one subset; with
-                `subset`, each is in `train`, `val` or `test`.
+                place of one folder per class. With a column `group`, images of one group are in one subset, which
+                needs the split `hash`; with `subset`, each is in `train`, `val` or `test`.
             image_size: height and width of what the network sees, in pixels.
             stored_size: height and width to which images are resized in the cache. Where it is larger, evaluation sees
                 the center. Null is image_size, or 8/7 of it if a RandomResizedCrop cuts from it (as 256 for 224).
@@ -112,6 +112,8 @@ class ImageFolder(ImageDataModule):
         folder = folder_of(Path(data_dir).expanduser().absolute(), self.cache_dir)
         if labels:
             self.layout = layout_of_labels(folder, Path(labels).expanduser().absolute())
+            if split != "hash" and any(row.group != row.path for row in self.layout.rows):
+                raise ValueError(f"split {split} would separate the images of a group in {labels}; use hash")
         else:
             self.layout = read_layout(folder, least=1 if test_fraction == 1 else 2)
         self.root, self.classes = self.layout.root, self.layout.classes

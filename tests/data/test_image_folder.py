@@ -145,6 +145,12 @@ def test_labels_from_a_file_with_groups(tmp_path: Path) -> None:
     assert (images_NHWC[:, 0, 0, 0] % 2 == labels_N).all()
 
 
+def test_a_split_that_separates_groups_is_refused(tmp_path: Path) -> None:
+    rows = [f"{number}.png,{'ab'[number % 2]},{number // 4}" for number in range(40)]
+    with pytest.raises(ValueError, match="split stratified would separate the images of a group"):
+        labeled(tmp_path, ["path,label,group", *rows], split="stratified")
+
+
 def test_labels_from_a_file_with_subsets(tmp_path: Path) -> None:
     rows = [f"{number}.png,{'ab'[number % 2]},{('train', 'val', 'test')[number // 4]}" for number in range(12)]
     made = labeled(tmp_path, ["path,label,subset", *rows])

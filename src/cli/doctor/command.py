@@ -16,7 +16,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from src.cli.argument_checks import check_duration
 from src.cli.command_line import CLI
-from src.cli.doctor import machine, scheduler, training
+from src.cli.doctor import images, machine, scheduler, training
 from src.cli.doctor.finding import Finding, Note, check, report
 from src.runtime import file_format, run_directory
 from src.runtime.checkpoint_file import check_same_network, read
@@ -37,6 +37,12 @@ class DoctorCLI(CLI):
         super().add_arguments_to_parser(parser)
         parser.add_method_arguments(Trainer, "fit", skip=set(self.subcommands()["fit"]))
         parser.add_argument("--run", type=str | None, help="the run whose weights to check, as of `test`.")
+        parser.add_argument(
+            "--duplicates",
+            type=str | None,
+            help="CSV file to write: equal and similar images within and across training, validation and test. "
+            "Prepares the dataset as fit does.",
+        )
 
     def before_instantiate_classes(self) -> None:
         self._settle(self.config)
@@ -71,11 +77,16 @@ class DoctorCLI(CLI):
         averaged = any(isinstance(own, WeightAveraging) for own in callbacks)
         if existing or config.ckpt_path or config.model.init_from:
             yield check("checkpoint", self._check_checkpoint, averaged)
+        if config.duplicates:
+            data.prepare_data()
         yield (found := check("data", training.dataset, data))
         if missing := found.level == "note" and data.pending_preparation():
             yield check("folder", machine.writable, missing.folder, "data.data_dir")
             yield check("disk", machine.disk, missing.folder, missing.bytes, "the dataset")
         if found.level == "ok":
+            yield check("classes", images.classes, data)
+            if config.duplicates:
+                yield check("duplicates", images.duplicates, data, Path(config.duplicates))
             yield check("memory", machine.memory, training.dataset_bytes(data), per_node, machine.available_memory())
             yield check("batches", training.batches, data, per_node * nodes)
             if self.trainer:

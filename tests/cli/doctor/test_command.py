@@ -62,7 +62,7 @@ def test_the_machine_alone(report: Report) -> None:
 def test_a_valid_configuration(report: Report, tiny: list[str]) -> None:
     code, lines = report(*tiny)
     assert code == 0
-    expected = ["machine", "configuration", "processes", "trainer", "precision", "data"]
+    expected = ["machine", "configuration", "processes", "trainer", "precision", "data", "classes"]
     assert subjects(lines, "ok", "note") == [
         *expected,
         *("memory", "batches", "network", "memory format", "folder", "optimizer", "schedule", "disk"),
