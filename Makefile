@@ -2,7 +2,7 @@
 PYTHON ?= python3
 DATA_DIR ?= data
 BIN := .venv/bin
-.PHONY: fit test check kill cluster parts loggers browser bench gpu lint tensorboard lock clean test-oldest
+.PHONY: fit test check kill cluster parts loggers export browser bench gpu lint tensorboard lock clean test-oldest
 
 fit: .venv/installed
 	$(BIN)/python -m src fit --config configs/quickstart.yaml $(ARGS)
@@ -38,6 +38,11 @@ parts: .venv/installed
 loggers: .venv/installed
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.txt --requirement pyproject.toml --extra loggers
 	$(BIN)/python -m pytest -n 2 -m loggers tests/callbacks/test_loggers.py $(ARGS)
+
+# Exports to ONNX, and opens the file with onnxruntime.
+export: .venv/installed
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.txt --requirement pyproject.toml --extra export
+	$(BIN)/python -m pytest -m export tests/inference $(ARGS)
 
 # Looks at TensorBoard in Chromium (`apt-get install chromium`). Skips where there is none, fails under REQUIRE_BROWSER=1.
 browser: .venv/installed

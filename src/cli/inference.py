@@ -1,18 +1,22 @@
-"""`python -m src predict --run RUN PATH...`: what uses a trained network without the data of its run."""
+"""`python -m src predict|export --run RUN PATH...`: what uses a trained network without the data of its run."""
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from itertools import chain
 
 import torch
 from torch import Tensor
 
 from src.cli import inference_arguments, trained_run
+from src.cli.overview import versions
 from src.errors import UserError
+from src.inference.export import SUFFIXES, decoded, export
 from src.inference.image_paths import image_paths, listed
 from src.inference.prediction import predict
 from src.runtime.job import Job
@@ -26,6 +30,11 @@ def run(arguments: list[str]) -> int | None:
             return None
         _check_alone("predict")
         return _predict(given)
+    if arguments[:1] == ["export"]:
+        given = inference_arguments.export().parse_intermixed_args(arguments[1:])
+        _check_alone("export")
+        _export(given)
+        return 0
     return None
 
 
@@ -51,6 +60,27 @@ def _predict(given: argparse.Namespace) -> int:
             white=given.white,
         )
     return 3 if counts.bad else 0
+
+
+def _export(given: argparse.Namespace) -> None:
+    trained = trained_run.load(given.run)
+    classifier, checkpoint = trained.classifier, trained.checkpoint
+    output = given.output or trained.directory / "export" / f"model{SUFFIXES[given.format]}"
+    with checkpoint.open("rb") as file:
+        checksum = hashlib.file_digest(file, "sha256").hexdigest()
+    metadata = {
+        "classes": list(classifier.spec.classes),
+        "image_spec": asdict(classifier.spec),
+        "config": trained.config,
+        "version": versions(),
+        "checkpoint_sha256": checksum,
+    }
+    images = decoded(image_paths(given.paths), classifier)
+    compared = export(classifier, output, given.format, images, metadata)
+    print(
+        f"{output}: {compared.agreeing:,} of {compared.images:,} images have the same class as by {checkpoint}, and "
+        f"the largest difference of a probability is {compared.largest:.1e}"
+    )
 
 
 @contextmanager

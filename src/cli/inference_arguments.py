@@ -12,6 +12,9 @@ _RUN = "a directory in logs, a recipe for its latest run, RUN@last, or a checkpo
 _PREDICT = """Files that cannot be read are listed with their reasons, and the exit code is 3.
 Without PATH, the test set of the run's data is predicted, into predictions.csv in the run directory; the other
 arguments are then those of `python -m src test`."""
+_EXPORT = """The file takes decoded images, uint8 (B, H, W, 3) of any size, and returns probabilities: resize, crop and
+normalization are in it, class names and configuration in its metadata. It is written after a comparison with the
+run's network on the images of PATH."""
 
 
 def predict() -> argparse.ArgumentParser:
@@ -46,6 +49,15 @@ def predict() -> argparse.ArgumentParser:
     return parser
 
 
+def export() -> argparse.ArgumentParser:
+    """`--run RUN --format FORMAT PATH...`"""
+    parser = _parser("export", "--run RUN --format FORMAT PATH [PATH ...]", _EXPORT)
+    parser.add_argument("paths", metavar="PATH", nargs="+", help="images to compare on: files, folders, patterns")
+    parser.add_argument("--format", choices=("onnx", "torch-export"), required=True, help="of the file")
+    parser.add_argument("--output", metavar="FILE", type=_path, help="(default: export/ in the run directory)")
+    return parser
+
+
 def _parser(name: str, usage: str, epilog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         f"python -m src {name}",
@@ -63,4 +75,4 @@ def _path(text: str) -> Path:
     return Path(text).expanduser()
 
 
-PARSERS = {"predict": predict}
+PARSERS = {"predict": predict, "export": export}

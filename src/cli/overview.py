@@ -16,6 +16,7 @@ SUBCOMMANDS = {
     "validate": "Evaluates a run on its validation samples.",
     "test": "Evaluates a run on the official test set.",
     "predict": "Predicts the classes of image files, or of the official test set of a run.",
+    "export": "Writes the network of a run as one file for other programs.",
     "doctor": "Checks a machine and a configuration.",
     "runs": "Lists the runs with their state, their metrics and what differs between them.",
 }
@@ -46,7 +47,7 @@ def answer(arguments: list[str]) -> int | None:
         from src.cli.runs import list_runs
 
         return list_runs(arguments[1:])
-    if first == "predict" and {"-h", "--help"} & set(arguments):
+    if first in ("predict", "export") and {"-h", "--help"} & set(arguments):
         from src.cli import inference_arguments
 
         inference_arguments.PARSERS[first]().print_help()

@@ -16,6 +16,7 @@ from src.errors import UserError
 from src.inference.image_classifier import ImageClassifier
 from src.runtime import run_directory
 from src.runtime.checkpoint_file import check_same_network, read
+from src.runtime.manifest import add_module_folders
 
 
 class TrainedRun(NamedTuple):
@@ -40,6 +41,8 @@ def load(reference: str) -> TrainedRun:
     """
     path = run_directory.find_weights(reference)
     content = read(path)
+    if path.parent.name == run_directory.CHECKPOINTS:
+        add_module_folders(path.parents[1])
     for entry, of in {"config": "configuration, as it was made from Python", SPEC: "names of classes"}.items():
         if entry not in content:
             raise UserError(f"{path} has no {of}; train a run by `python -m src fit`")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from src.cli import trained_run
 from src.cli.main import main
 from src.cli.overview import answer
 from src.data import Shapes
+from src.inference.export import METADATA
 from src.runtime.checkpoint_file import read, write
 from tests.conftest import TINY
 
@@ -76,3 +78,18 @@ def test_the_help_of_predict_names_its_arguments_and_says_what_it_does_without_f
     assert answer(["predict", "--run", "a", "--help"]) == 0
     text = capsys.readouterr().out
     assert "--top_k" in text and "Without PATH, the test set" in text
+
+
+@pytest.mark.slow
+def test_export_writes_a_file_with_the_classes_and_the_configuration(
+    run_directory: Path, images: Path, cli: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli("export", f"--run={run_directory}", "--format=torch-export", str(images))
+    assert stop.value.code == 0
+    assert "9 of 9 images have the same class" in capsys.readouterr().out
+    saved = {METADATA: ""}
+    torch.export.load(run_directory / "export/model.pt2", extra_files=saved)
+    metadata = json.loads(saved[METADATA])
+    assert metadata["classes"] == list(Shapes(train_size=120).classes)
+    assert metadata["config"]["model"]["net"]["class_path"] == "src.models.SimpleCNN"
