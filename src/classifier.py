@@ -28,7 +28,9 @@ from src.data.batch import Batch
 from src.data.image_spec import ImageSpec
 from src.data.index_loader import IndexLoader
 from src.errors import UserError
+from src.models.layers import layers
 from src.models.memory_format import keep_contiguous
+from src.models.pretrained import Normalization, fit_head
 from src.optim.warmup_decay import WarmupDecay
 
 SPEC = "spec"  # the entry of a checkpoint
@@ -51,6 +53,7 @@ class Classifier(LightningModule):
         optimizer: OptimizerCallable = lambda params: torch.optim.AdamW(params),
         lr_scheduler: LRSchedulerCallable | None = None,
         lr_interval: Literal["step", "epoch"] = "step",
+        layer_decay: float = 1.0,
         label_smoothing: float = 0.0,
         loss: Loss | None = None,
         metrics: dict[str, MetricCallable] | None = None,
@@ -63,10 +66,13 @@ class Classifier(LightningModule):
         """
         Args:
             net: any module from images (B, C, H, W) to logits (B, K), by class path: `src.models.DeepCNN`,
-                `torchvision.models.resnet18`, your own.
+                `torchvision.models.resnet18`, your own. The last layer of one of torchvision or timm that has not K
+                outputs, as with pretrained weights, is replaced.
             optimizer: by class path, without its parameters. The default is AdamW.
             lr_scheduler: by class path, without its optimizer; null keeps the learning rate constant.
             lr_interval: whether the schedule steps after each `step` or each `epoch`.
+            layer_decay: factor in (0, 1] between the learning rates of a layer and of the next one, to train the first
+                layers of a pretrained network less; each block of a network is a layer.
             label_smoothing: fraction of the target that is spread over all classes, in [0, 1).
             loss: of training and evaluation, by class path: a loss of torch, such as `torch.nn.MultiMarginLoss`, or a
                 function of logits (B, K) and labels (B). The default is cross-entropy.
@@ -75,8 +81,9 @@ class Classifier(LightningModule):
             class_weights: by which the training loss of each image is multiplied, one for each class in their order;
                 `balanced` is inversely proportional to the number of training images, one on average.
             num_classes: K; on the command line it is taken from the data.
-            init_from: checkpoint file whose weights training starts from, with a new optimizer. On the command line
-                also a run: `RUN` or `RUN@best` is its best checkpoint, `RUN@last` its last.
+            init_from: checkpoint, or file of weights (`.safetensors`, `.pth`), from which training starts with a new
+                optimizer. Weights whose name and shape fit are taken, the others listed. On the command line also a
+                run: `RUN` or `RUN@best` is its best checkpoint, `RUN@last` its last.
             compile: compile the network by `torch.compile`.
             channels_last: keep the weights in channels-last memory format, which is faster. An optimizer that views
                 gradients as vectors needs false, such as `torch.optim.LBFGS`.
@@ -94,6 +101,10 @@ class Classifier(LightningModule):
             raise ValueError(f"class_weights {class_weights} must be {num_classes} numbers of at least 0, or balanced")
         if num_classes < 2:
             raise ValueError(f"num_classes {num_classes} must be at least 2")
+        if not 0 < layer_decay <= 1:
+            raise ValueError(f"layer_decay {layer_decay} is outside (0, 1]; use 1 for one learning rate")
+        if replaced := fit_head(net, num_classes):
+            rank_zero_info(f"{replaced} is replaced by one of {num_classes}, for the classes of the data")
         self.net = net
         if channels_last:  # convolutions are faster in it on every kind of processor that was measured
             net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
@@ -102,6 +113,7 @@ class Classifier(LightningModule):
         self.optimizer = optimizer
         self.lr_scheduler = lr_scheduler
         self.lr_interval = lr_interval
+        self.layer_decay = layer_decay
         self.label_smoothing = label_smoothing
         self.loss = _per_image(loss) if loss else None
         self.num_classes = num_classes
@@ -113,6 +125,7 @@ class Classifier(LightningModule):
         self.config: dict[str, Any] | None = None  # the entire configuration, if there is one, for checkpoints
         self.settings: dict[str, Any] = {}  # what of it was set by a recipe or on the command line, with dotted keys
         self.spec: ImageSpec | None = None  # of the images that it was first trained or evaluated on
+        self.normalization: Normalization | None = None  # of the images that its initial weights were trained on
         self._logged_epoch: int | None = None  # the epoch whose training metrics were given to Lightning
         own = metrics or {}
         self.train_metrics = _metrics(num_classes, own).clone(prefix="train/")
@@ -141,6 +154,8 @@ class Classifier(LightningModule):
 
     def _share_spec(self, data: object) -> None:
         if isinstance(data, ImageDataModule):
+            if self.normalization and not self.spec and data.use_normalization(*self.normalization):
+                rank_zero_info("normalization of the initial weights: mean {}, std {}".format(*self.normalization))
             self.spec = self.spec or data.spec
             data.use_spec(self.spec)
 
@@ -159,8 +174,10 @@ class Classifier(LightningModule):
 
     def configure_optimizers(self) -> Any:
         try:
-            optimizer = self.optimizer(self.parameters())
+            optimizer = self._optimizer_of_layers() if self.layer_decay < 1 else self.optimizer(self.parameters())
         except ValueError as error:
+            if self.layer_decay < 1 and "groups" in str(error):
+                raise UserError(f"model.layer_decay {self.layer_decay} is not for this optimizer: {error}") from error
             if "Muon only supports 2D" in str(error):
                 raise UserError("torch.optim.Muon takes matrices alone; use src.optim.Muon for a network") from error
             raise
@@ -187,6 +204,15 @@ class Classifier(LightningModule):
                 "monitor": getattr(scheduler, "monitor", "val/loss"),
             },
         }
+
+    def _optimizer_of_layers(self) -> torch.optim.Optimizer:
+        """The optimizer with one parameter group for each layer."""
+        of_layers, inside = list(layers(self.net).values()), set(self.net.parameters())
+        of_layers[-1] += [own for own in self.parameters() if own not in inside]  # as of a loss
+        optimizer = self.optimizer([{"params": params} for params in of_layers])  # pyright: ignore[reportArgumentType]
+        for depth, group in enumerate(reversed(optimizer.param_groups)):
+            group["lr"] *= self.layer_decay**depth
+        return optimizer
 
     def on_train_start(self) -> None:
         if self.compile_net:

@@ -23,6 +23,7 @@ from torchmetrics.classification import MulticlassAUROC, MulticlassF1Score
 from src.classifier import Classifier, class_metrics
 from src.data import Batch, ImageSet
 from src.errors import UserError
+from src.optim.muon import Muon
 from src.optim.warmup_decay import WarmupDecay
 from tests.toys import Linear, Squares, classifier, fit, trainer
 
@@ -372,7 +373,9 @@ def test_outputs_of_another_shape_are_an_error(tmp_path: Path, monkeypatch: pyte
         model.training_step(batch(), 0)
 
 
-@pytest.mark.parametrize("argument", [{"label_smoothing": 1.0}, {"label_smoothing": -0.1}, {"num_classes": 1}])
+@pytest.mark.parametrize(
+    "argument", [{"label_smoothing": 1.0}, {"label_smoothing": -0.1}, {"num_classes": 1}, {"layer_decay": 0.0}]
+)
 def test_a_number_out_of_range_is_an_error(argument: dict[str, Any]) -> None:
     ((name, value),) = argument.items()
     with pytest.raises(ValueError, match=f"{name} {value}"):
@@ -417,3 +420,19 @@ def test_a_schedule_of_other_schedules_needs_a_function() -> None:
 def test_torchs_muon_is_refused_with_what_to_use() -> None:
     with pytest.raises(UserError, match=r"use src\.optim\.Muon"):
         classifier(optimizer=torch.optim.Muon).configure_optimizers()
+
+
+def test_layer_decay_multiplies_the_learning_rate_of_each_layer_once_more() -> None:
+    net = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Linear(2, 2), nn.Linear(2, 3))
+    loss = nn.PReLU()  # a loss with a parameter, which is trained as the head
+    model = classifier(
+        net=net, loss=loss, layer_decay=0.5, optimizer=lambda params: torch.optim.SGD(params, lr=0.8), lr_scheduler=None
+    )
+    optimizer = model.configure_optimizers()
+    assert [(group["lr"], len(group["params"])) for group in optimizer.param_groups] == [(0.2, 4), (0.4, 2), (0.8, 3)]
+
+
+def test_layer_decay_is_not_for_an_optimizer_that_makes_its_own_groups() -> None:
+    model = classifier(net=nn.Sequential(nn.Conv2d(3, 4, 3), Linear(3, 16)), layer_decay=0.5, optimizer=Muon)
+    with pytest.raises(UserError, match=r"layer_decay 0\.5 is not for this optimizer: params must be the parameters"):
+        model.configure_optimizers()

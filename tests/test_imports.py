@@ -115,7 +115,8 @@ def test_networks_and_optimizers_import_torch_and_the_standard_library_alone(pac
 def test_training_imports_no_particular_network_or_dataset(part: str) -> None:
     particular = ("src.models", "src.data.cifar10", "src.data.shapes", "src.data.image_folder")
     found = [target for name, target in INTERNAL if name != "src" and folder(name) == part]
-    general = ("src.models.memory_format", "src.models.class_activation")  # for any network
+    names = ("class_activation", "layers", "memory_format", "pretrained")  # for any network
+    general = tuple(f"src.models.{name}" for name in names)
     assert [target for target in found if target.startswith(particular) and not target.startswith(general)] == []
 
 

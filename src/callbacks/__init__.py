@@ -8,6 +8,7 @@ from src.callbacks.ema import EMA
 from src.callbacks.embedding_projector import EmbeddingProjector
 from src.callbacks.epoch_progress_bar import EpochProgressBar
 from src.callbacks.first_layer_filters import FirstLayerFilters
+from src.callbacks.frozen_backbone import FrozenBackbone
 from src.callbacks.hyperparameter_logger import HyperparameterLogger
 from src.callbacks.network_summary import NetworkSummary
 from src.callbacks.prediction_writer import PredictionWriter
@@ -29,6 +30,7 @@ __all__ = [
     "EmbeddingProjector",
     "EpochProgressBar",
     "FirstLayerFilters",
+    "FrozenBackbone",
     "HyperparameterLogger",
     "LossExtremes",
     "MistakeMaps",

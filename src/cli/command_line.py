@@ -26,7 +26,8 @@ from src.cli.help import EPILOG, ShortHelp, TrainerHelp
 from src.cli.parser import Parser, has_argument
 from src.data import ImageDataModule
 from src.data.image_spec import ImageSpec
-from src.errors import RankLost, UserError
+from src.errors import RankLost, UserError, first_line
+from src.models.pretrained import pretrained_normalization
 from src.runtime import file_format, job_directory, lightning_workarounds, ranks, rendezvous, run_directory
 from src.runtime.checkpoint_file import read
 from src.runtime.code_state import code_state, imported_files
@@ -237,12 +238,23 @@ class CLI(ExplicitConfiguration, LightningCLI):
         try:
             self._fit_net_to_data()
             super().instantiate_classes()
-        except (ValueError, TypeError, RuntimeError, AssertionError, ImportError) as error:
+        except (ValueError, TypeError, RuntimeError, AssertionError, ImportError, OSError) as error:
+            config = self.config.get(str(self.subcommand), self.config)
+            if isinstance(error, OSError):
+                if not self._takes_weights(config):
+                    raise
+                raise UserError(
+                    f"the pretrained weights of {config.model.net.class_path} are not here and cannot be downloaded: "
+                    f"{first_line(error).rstrip('.')}. Give a file of weights as model.init_from"
+                ) from error
             if isinstance(error.__cause__, UserError):  # of `_num_classes`
                 raise UserError(str(error.__cause__)) from None
             if is_fault(error):
                 raise
             self.parser.error(str(error), error)
+        config = self.config.get(str(self.subcommand), self.config)
+        if config.model.init_from or self._takes_weights(config):
+            self.model.normalization = pretrained_normalization(self.model.net, config.model.net.class_path)
         self.model.config = self.experiment
         if not self.source:  # the configuration of a run has all arguments
             self.model.settings = {
@@ -254,6 +266,8 @@ class CLI(ExplicitConfiguration, LightningCLI):
         the data."""
         config = self.config.get(str(self.subcommand), self.config)
         net, parser = config.model.net, self._parser(self.subcommand)
+        if self._takes_weights(config):
+            return
         given = any(re.match(r"--model\.net\.(init_args\.)?num_classes\b", argument) for argument in self._arguments)
         if given or not has_argument(net.class_path, "num_classes"):
             return
@@ -262,6 +276,15 @@ class CLI(ExplicitConfiguration, LightningCLI):
         if init_args.get("num_classes") != num_classes:
             init_args.num_classes = num_classes
             self.experiment["model"]["net"].setdefault("init_args", {})["num_classes"] = num_classes
+
+    def _takes_weights(self, config: Namespace) -> bool:
+        """Whether the network is built with pretrained weights, whose head the classifier replaces: `weights` of
+        torchvision, or `pretrained` of timm. Without them where other weights are loaded afterwards."""
+        init_args = config.model.net.get("init_args") or Namespace()
+        name = next((name for name in ("weights", "pretrained") if init_args.get(name)), None)
+        if name and (self.source or config.ckpt_path):
+            init_args[name] = None if name == "weights" else False
+        return name is not None
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Builds the trainer with the run directory."""

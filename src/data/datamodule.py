@@ -84,7 +84,7 @@ class ImageDataModule(LightningDataModule, ABC):
             augment: augmentations of the training images, applied in this order.
             mix: mixes each augmented training image with another one of its batch, such as `src.data.augment.Mixup`.
             normalize: `unit` divides by 255 as the notebooks do, `standard` also subtracts the dataset's mean from
-                each channel and divides by its std.
+                each channel and divides by its std; those of the images that a network was pretrained on, if it was.
             drop_last: drop a last training batch that is incomplete.
             balanced: in each epoch, train on equally many images of each class: of a large class some, of a small one
                 all, repeatedly and with other augmentation each time.
@@ -194,6 +194,14 @@ class ImageDataModule(LightningDataModule, ABC):
             self.classes = spec.classes
         self.mean, self.std = spec.mean, spec.std
         self.normalize = "standard" if any(spec.mean) or set(spec.std) != {1.0} else "unit"
+
+    def use_normalization(self, mean: tuple[float, ...], std: tuple[float, ...]) -> bool:
+        """Uses the normalization of pretrained weights, unless it is configured otherwise or is of other channels;
+        returns whether it does."""
+        if self.normalize == "unit" or len(mean) != self.spec.channels:
+            return False
+        self.mean, self.std = mean, std
+        return True
 
     def split_uniforms(self) -> Tensor | None:
         """For the split `hash`, a random number in [0, 1) for each training sample; None takes its index."""

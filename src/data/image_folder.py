@@ -73,8 +73,8 @@ class ImageFolder(ImageDataModule):
                 null measures it on the training images, and reports it.
             max_pixels: width times height above which a file is refused.
             cache_dir: folder for the decoded images, 3 * image_size^2 bytes each.
-            mean: of each channel, in [0, 1]; none measures it on the training images.
-            std: of each channel; none measures it on the training images.
+            mean: of each channel, in [0, 1]; null is that of pretrained weights, or measured on the training images.
+            std: of each channel; null as for mean.
             split: how validation images are chosen if there is no `val`: by a `hash` of their paths, so that added or
                 removed images move no other, `stratified` by class or `random`. (`tail` would choose the last classes.)
             **kwargs: see ImageDataModule.
@@ -210,6 +210,10 @@ class ImageFolder(ImageDataModule):
         """Also uses what becomes white, if nothing has been read yet."""
         super().use_spec(spec)
         self._model_white = spec.white
+
+    def use_normalization(self, mean: tuple[float, ...], std: tuple[float, ...]) -> bool:
+        """Unless `mean` or `std` is given."""
+        return self._mean is self._std is None and super().use_normalization(mean, std)
 
     def describe(self) -> dict[str, Any]:
         """With the fingerprint of all paths, sizes and times, since reading every pixel could take longer than an

@@ -59,19 +59,29 @@ def write(content: dict[str, Any], path: str | os.PathLike, previous: str | os.P
 
 
 def read(path: str | os.PathLike, map_location: Any = "cpu") -> dict[str, Any]:
-    """Loads a checkpoint without running code that it may contain, and migrates one of an older format.
+    """Loads a checkpoint of this project, and migrates one of an older format.
 
     Raises:
         DamagedCheckpoint: if the file is truncated or altered.
         UserError: if it is missing, not a checkpoint, or contains anything but tensors and plain values.
     """
+    content = load(path, map_location)
+    weights = content.get("state_dict") if isinstance(content, dict) else None
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise UserError(f"{path} is not a checkpoint of this project: it has no entry state_dict with tensors")
+    return file_format.migrate_checkpoint(content, Path(path))
+
+
+def load(path: str | os.PathLike, map_location: Any = "cpu", zipped: bool = True) -> Any:
+    """Loads what torch has saved, without running code that it may contain; `zipped` refuses the form of torch before
+    1.6, which has no checksums. Raises as `read`."""
     path = Path(path)
     if not path.is_file():
         raise UserError(f"checkpoint {path} not found{_others(path)}")
-    if damage := _damage(path):
+    if (zipped or zipfile.is_zipfile(path)) and (damage := _damage(path)):
         raise DamagedCheckpoint(f"the checkpoint {path} cannot be read: {damage}{_others(path)}")
     try:
-        content = torch.load(path, map_location=map_location, weights_only=True)
+        return torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(
             f"the checkpoint {path} is refused: it contains objects other than tensors and plain values, which "
@@ -79,10 +89,6 @@ def read(path: str | os.PathLike, map_location: Any = "cpu") -> dict[str, Any]:
         ) from error
     except (RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
         raise DamagedCheckpoint(f"the checkpoint {path} cannot be read: {_first_line(error)}{_others(path)}") from error
-    weights = content.get("state_dict") if isinstance(content, dict) else None
-    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
-        raise UserError(f"{path} is not a checkpoint of this project: it has no entry state_dict with tensors")
-    return file_format.migrate_checkpoint(content, path)
 
 
 def check_same_network(own: Mapping[str, Tensor], saved: Mapping[str, Tensor], source: str) -> None:

@@ -31,8 +31,8 @@ _CALLBACKS: dict[type[Callback], str] = {
     "larger values of data.batch_size with --trainer.max_steps 5",
     StochasticWeightAveraging: "does not resume to the same weights; use src.callbacks.EMA, or "
     "lightning.pytorch.callbacks.WeightAveraging",
-    BackboneFinetuning: "needs a LightningModule with an attribute `backbone`; set requires_grad of layers in the "
-    "constructor of your network, or subclass lightning.pytorch.callbacks.BaseFinetuning for pl_module.net",
+    BackboneFinetuning: "adds parameters to the optimizer within the training, and needs an attribute `backbone`; use "
+    "src.callbacks.FrozenBackbone, or set requires_grad of layers in the constructor of your network",
     ModelPruning: "replaces parameters that the optimizer's state, weight averages and checkpoints refer to by name; "
     "prune a trained network by torch.nn.utils.prune",
 }

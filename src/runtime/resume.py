@@ -98,17 +98,6 @@ def check_resumable(model: LightningModule, saved: Mapping[str, Any], source: st
             )
 
 
-def load_initial_weights(model: LightningModule, source: str) -> None:
-    """Loads the weights of a checkpoint into a model that starts training.
-
-    Raises:
-        UserError: if they are of another network.
-    """
-    saved = read(source)["state_dict"]
-    check_same_network(model.state_dict(), saved, f"init_from {source}")
-    model.load_state_dict(saved)
-
-
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """The differences between two manifests that may change a result, one line each."""
     was, current = (

@@ -18,6 +18,7 @@ from lightning.pytorch.utilities.model_helpers import is_overridden
 
 from src.callbacks.epoch_progress_bar import EpochProgressBar
 from src.callbacks.tensorboard import RunTensorBoardLogger
+from src.classifier import Classifier
 from src.data import ImageDataModule
 from src.errors import UserError
 from src.runtime import cpu, job_directory, ranks, rendezvous, run_directory
@@ -25,6 +26,7 @@ from src.runtime import resume as resuming
 from src.runtime.checkpoint_file import AtomicCheckpointIO, check_same_network, read
 from src.runtime.dead_ranks import DeadRankDetector
 from src.runtime.default_callbacks import DefaultCallbacks
+from src.runtime.initial_weights import load_initial_weights
 from src.runtime.job import Job, check_visible_gpus
 from src.runtime.precision import native_precision, on_gpu
 from src.runtime.refusals import check_arguments
@@ -160,8 +162,8 @@ class Trainer(lightning.Trainer):
         step = None
         if resume or ckpt_path:
             ckpt_path, step = self._resume_checkpoint(model, resume, ckpt_path)
-        elif initial := getattr(model, "init_from", None):
-            resuming.load_initial_weights(model, initial)
+        elif isinstance(model, Classifier) and model.init_from:
+            load_initial_weights(model, model.init_from)
         if self._own_logger and (resume or self._chosen.interrupted):
             # TensorBoard drops the steps after the checkpoint, since they are logged again.
             self.logger = _tensorboard(self.run_directory, purge_step=step or 0)

@@ -16,6 +16,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import ExponentialLR, LRScheduler, ReduceLROnPlateau
 
 from src.callbacks.ema import EMA
+from src.callbacks.frozen_backbone import FrozenBackbone
 from src.classifier import Classifier
 from src.data.augment import Flip, MixupOrCutMix, Shift
 from src.models.dropout import Dropout
@@ -49,6 +50,8 @@ KINDS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "end by steps": ({}, {}, {"max_epochs": -1, "max_steps": 11}),
     "checkpoint per epoch": ({}, {}, {"every_n_steps": None}),
     "balanced classes": ({"class_weights": "balanced"}, {"balanced": True, "size": 31}, {}),
+    # For two of three epochs, so that the places are before, at and after its end.
+    "frozen backbone and layer decay": ({"layer_decay": 0.5}, {}, {"callbacks": [FrozenBackbone(2), EMA(0.9)]}),
     "mixup and CutMix": ({}, {"mix": MixupOrCutMix(1.0, 1.0)}, {}),
 }
 

@@ -32,7 +32,7 @@ from tests.toys import Squares, classifier, fit, trainer
         (LearningRateFinder(), r"model\.optimizer\.init_args\.lr"),
         (BatchSizeFinder(), r"data\.batch_size with --trainer\.max_steps"),
         (StochasticWeightAveraging(0.1), r"use src\.callbacks\.EMA"),
-        (BackboneFinetuning(), r"BaseFinetuning for pl_module\.net"),
+        (BackboneFinetuning(), r"use src\.callbacks\.FrozenBackbone"),
         (ModelPruning("l1_unstructured"), r"torch\.nn\.utils\.prune"),
     ],
 )

@@ -15,7 +15,7 @@ from src.errors import UserError
 from src.runtime import resume
 from src.runtime.checkpoint_file import read
 from tests.runtime.test_checkpoint_file import Touch
-from tests.toys import Linear, Squares, classifier, fit, last_checkpoint
+from tests.toys import Squares, classifier, fit, last_checkpoint
 
 
 def truncate(path: Path) -> None:
@@ -161,13 +161,3 @@ def test_a_resumed_run_keeps_optimizer_and_schedule(change: dict[str, Any], matc
     saved = {"state_dict": model.state_dict(), "loops": {}, "config": {"model": before}}
     with pytest.raises(UserError, match=match) if match else contextlib.nullcontext():
         resume.check_resumable(model, saved, "last.ckpt", averaged=False)
-
-
-def test_init_from_loads_the_weights_of_the_same_network_only(tmp_path: Path) -> None:
-    fit(tmp_path, max_epochs=2)
-    path = str(tmp_path / "checkpoints" / "last.ckpt")
-    model = classifier()
-    resume.load_initial_weights(model, path)
-    torch.testing.assert_close(dict(model.state_dict()), last_checkpoint(tmp_path)["state_dict"])
-    with pytest.raises(UserError, match=f"init_from {path} is of another network"):
-        resume.load_initial_weights(classifier(net=Linear(inputs=12)), path)

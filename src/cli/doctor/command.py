@@ -20,6 +20,7 @@ from src.cli.doctor import images, machine, scheduler, training
 from src.cli.doctor.finding import Finding, Note, check, report
 from src.runtime import file_format, run_directory
 from src.runtime.checkpoint_file import check_same_network, read
+from src.runtime.initial_weights import take_weights
 from src.runtime.job import Job
 from src.runtime.resume import check_resumable, latest_checkpoint
 from src.runtime.trainer import Trainer
@@ -127,10 +128,12 @@ class DoctorCLI(CLI):
         else:
             if self.source:
                 path = run_directory.find_best_or_last(self.source, config.trainer.test_checkpoint)
+            elif not config.ckpt_path:
+                return "; ".join(take_weights(self.model, str(run_directory.find_weights(config.model.init_from))))
             else:
-                path = Path(config.ckpt_path or run_directory.find_weights(config.model.init_from))
+                path = Path(config.ckpt_path)
             saved = read(path)
-        if config.run or not (config.resume or config.ckpt_path):
+        if config.run:
             check_same_network(self.model.state_dict(), saved["state_dict"], str(path))
             return f"{path} is intact and of this network"
         check_resumable(self.model, saved, str(path), averaged=averaged)
