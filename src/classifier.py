@@ -81,8 +81,8 @@ class Classifier(LightningModule):
             class_weights: by which the training loss of each image is multiplied, one for each class in their order;
                 `balanced` is inversely proportional to the number of training images, one on average.
             num_classes: K; on the command line it is taken from the data.
-            init_from: checkpoint, or file of weights (`.safetensors`, `.pth`), from which training starts with a new
-                optimizer. Weights whose name and shape fit are taken, the others listed. On the command line also a
+            init_from: checkpoint, or file (`.safetensors`, `.pth`), whose weights training starts from, with a new
+                optimizer. Those whose name and shape fit are taken, the others listed. On the command line also a
                 run: `RUN` or `RUN@best` is its best checkpoint, `RUN@last` its last.
             compile: compile the network by `torch.compile`.
             channels_last: keep the weights in channels-last memory format, which is faster. An optimizer that views
