@@ -66,13 +66,11 @@ class Classifier(LightningModule):
         """
         Args:
             net: any module from images (B, C, H, W) to logits (B, K), by class path: `src.models.DeepCNN`,
-                `torchvision.models.resnet18`, your own. The last layer of one of torchvision or timm that has not K
-                outputs, as with pretrained weights, is replaced.
+                `torchvision.models.resnet18`, your own.
             optimizer: by class path, without its parameters. The default is AdamW.
             lr_scheduler: by class path, without its optimizer; null keeps the learning rate constant.
             lr_interval: whether the schedule steps after each `step` or each `epoch`.
-            layer_decay: factor in (0, 1] between the learning rates of a layer and of the next one, to train the first
-                layers of a pretrained network less; each block of a network is a layer.
+            layer_decay: learning rate of a block of the network, as a fraction of that of the next one.
             label_smoothing: fraction of the target that is spread over all classes, in [0, 1).
             loss: of training and evaluation, by class path: a loss of torch, such as `torch.nn.MultiMarginLoss`, or a
                 function of logits (B, K) and labels (B). The default is cross-entropy.
@@ -81,9 +79,8 @@ class Classifier(LightningModule):
             class_weights: by which the training loss of each image is multiplied, one for each class in their order;
                 `balanced` is inversely proportional to the number of training images, one on average.
             num_classes: K; on the command line it is taken from the data.
-            init_from: checkpoint, or file (`.safetensors`, `.pth`), whose weights training starts from, with a new
-                optimizer. Those whose name and shape fit are taken, the others listed. On the command line also a
-                run: `RUN` or `RUN@best` is its best checkpoint, `RUN@last` its last.
+            init_from: checkpoint, or file of weights, whose weights training starts from as far as they fit. On the
+                command line also a run: `RUN` or `RUN@best` is its best checkpoint, `RUN@last` its last.
             compile: compile the network by `torch.compile`.
             channels_last: keep the weights in channels-last memory format, which is faster. An optimizer that views
                 gradients as vectors needs false, such as `torch.optim.LBFGS`.
