@@ -128,7 +128,8 @@ class StopOnSignal(Callback):
             self._stop(trainer, self._after_validation)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if received := self._agreed(trainer):
+        # One step is finished in any case: without progress, the job would not start again.
+        if trainer.global_step > self._first_step and (received := self._agreed(trainer)):
             self._stop(trainer, received, RunCheckpoints.save_between_epochs)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -106,6 +106,34 @@ def test_the_signal_before_the_time_limit_requeues_and_so_does_the_limit_alone(
         check_equal(run, undisturbed)
 
 
+def test_a_signal_during_the_imports_stops_after_the_first_step(cluster: Cluster, undisturbed: Path) -> None:
+    job = cluster.submit("", *TWO_NODES)
+    wait_until(lambda: len(ranks(cluster, job)) == 2, 60, f"two ranks of {job}")
+    time.sleep(0.3)  # Python itself starts; the imports take seconds
+    cluster.slurm.run("scancel", "--signal=USR1", f"{job}.0")
+    output = cluster.finish(job)
+    assert "stopped by SIGUSR1 at epoch 0, step 1," in output, output
+    assert f"restart 1: resumes logs/recipe/job-{job}" in output
+    check_equal(cluster.run(job), undisturbed)
+
+
+def test_torchrun_within_a_job_numbers_the_ranks(cluster: Cluster, undisturbed: Path) -> None:
+    """Rank 0 is on the second node here, so that SLURM and torchrun disagree on which process is the first."""
+    torchrun = (
+        "python -m torch.distributed.run --nnodes=2 --nproc_per_node=1 --rdzv_backend=c10d --rdzv_id=$SLURM_JOB_ID "
+        "--rdzv_endpoint=127.0.0.1:29417 --local_addr=127.0.0.$((2 - SLURM_PROCID))"
+    )
+    job = cluster.submit_script(
+        f"#!/bin/bash\nsrun bash -c '{torchrun} -m src fit --config {cluster.recipe}'\n", *TWO_NODES
+    )
+    cluster.wait_for_line(job, "epoch 2/8")
+    cluster.slurm.run("scontrol", "requeue", job)
+    output = cluster.finish(job)
+    assert f"restart 1: resumes logs/recipe/job-{job}" in output, output
+    assert output.count("epoch 1/8") == output.count("epoch 8/8") == 1, output
+    check_equal(cluster.run(job), undisturbed)
+
+
 def test_a_job_that_is_cancelled_saves_and_does_not_start_again(cluster: Cluster) -> None:
     job = cluster.submit("--trainer.callbacks.seconds=0.5", *TWO_NODES)
     cluster.wait_for_line(job, "epoch 1/8")
