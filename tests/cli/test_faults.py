@@ -140,7 +140,13 @@ def test_a_module_that_cannot_be_imported(
     [
         (["--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=-1"], "Invalid learning rate"),
         (["--model.net.dropout=2"], "dropout"),
-        (["--model.net=torchvision.models.resnet18", "--model.net.num_classes=7"], "must return (2, 10)"),
+        (
+            [
+                *("--model.net=torch.nn.Conv2d", "--model.net.in_channels=3"),
+                *("--model.net.out_channels=10", "--model.net.kernel_size=3"),
+            ],
+            "must return (2, 10)",
+        ),
         (["--model.net=torchvision.models.alexnet", "--model.net.num_classes=10"], "does not take images of shape"),
         (["--model.net=SpeedNet", "--model.net.widths=[-1,2,3]"], "must start with at least 24"),
         (["--model.net=torch.nn.Linear"], "the following arguments are required: in_features, out_features"),

@@ -120,7 +120,9 @@ ARGUMENTS = {
     "--model.net=torch.nn.functional.relu": "a function states it in its signature: `-> Module`",
     "--model.net=torch.nn.Linear": "the following arguments are required: in_features, out_features",
     "--model.net=torchvision.models.resnet18 --model.net.num_clases=10": "did you mean num_classes?",
-    "--model.net=torchvision.models.resnet18 --model.net.num_classes=7": "must return (2, 10)",
+    "--model.net=torch.nn.Conv2d --model.net.in_channels=3 --model.net.out_channels=10 --model.net.kernel_size=3": (
+        "must return (2, 10)"
+    ),
     "--model.net=torchvision.models.resnet18 --model.net.num_classes=ten": "num_classes",
     "--model.net=tests.cli.test_mistakes.factory --model.net.classes=10": "is given as dict_kwargs.NAME",
     "--model.net.image_size=64": "does not take images of shape (2, 3, 12, 12)",
