@@ -107,7 +107,7 @@ for _ in range(8):
     if child := os.fork():
         children.append(child)
         continue
-    time.sleep(start - time.time())  # all at once
+    time.sleep(max(0, start - time.time()))  # all at once
     chosen = job_directory.choose("recipe", None, pathlib.Path(sys.argv[1]))
     (chosen.path / f"file{int(chosen.interrupted)}").touch(exist_ok=False)
     os._exit(0)
