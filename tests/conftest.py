@@ -29,6 +29,16 @@ TINY = [
     *("--trainer.enable_progress_bar=false", "--trainer.default_callbacks.report=null"),
 ]
 
+# Tests of a server or of another package, each with a command of its own: they run only where `-m` names them.
+SUITES = ("browser", "cluster", "export", "loggers", "parts")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left_out = [suite for suite in SUITES if suite not in config.option.markexpr]
+    deselected = [item for item in items if any(item.get_closest_marker(suite) for suite in left_out)]
+    config.hook.pytest_deselected(items=deselected)
+    items[:] = [item for item in items if item not in deselected]
+
 
 @pytest.fixture
 def tiny() -> list[str]:
