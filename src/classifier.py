@@ -252,11 +252,13 @@ class Classifier(LightningModule):
         # Another loader's batches are taken to be equally large.
         return loader.num_samples(first, last) if isinstance(loader, IndexLoader) else batch.size * (last - first)
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Sample indices (B), labels (B) and logits (B, K)."""
         losses_B, logits_BK = self._losses(batch)
         self._update(self.val_metrics, batch, losses_B, logits_BK)
         if batch_idx == 0:
             self.log_dict(self.val_metrics, prog_bar=True, batch_size=batch.size)
+        return {"indices": batch.indices_B, "labels": batch.labels_B, "logits": logits_BK}
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Sample indices (B), labels (B), logits (B, K) and losses (B)."""

@@ -18,7 +18,7 @@ from src.data.augment import Augmentation, Mix
 from src.data.batch import Batch, ImageSet, IndexBatch
 from src.data.image_spec import ImageSpec, normalize
 from src.data.index_loader import IndexLoader
-from src.data.split import Split, split
+from src.data.split import Split, fold_of, split
 from src.data.storage.decode import Resize
 from src.errors import UserError, shortened
 
@@ -67,6 +67,8 @@ class ImageDataModule(LightningDataModule, ABC):
         val_fraction: float = 0.2,
         split: Split = "tail",
         split_seed: int = 0,
+        folds: int | None = None,
+        fold: int = 0,
         augment: Sequence[Augmentation] = (),
         mix: Mix | None = None,
         normalize: Literal["unit", "standard"] = "standard",
@@ -81,6 +83,9 @@ class ImageDataModule(LightningDataModule, ABC):
             split: which samples validate: the last ones (`tail`, as in Keras), `random`, `stratified` by class, or by
                 a `hash` of each, so that added samples move no other.
             split_seed: seed of the split, separate from `seed` so that runs with different seeds are comparable.
+            folds: divide the training set into so many folds of equal size, stratified by class and by `split_seed`, of
+                which one validates, in place of `val_fraction` and `split`: cross-validation, see `study --folds`.
+            fold: the one that validates, from 0.
             augment: augmentations of the training images, applied in this order.
             mix: mixes each augmented training image with another one of its batch, such as `src.data.augment.Mixup`.
             normalize: `unit` divides by 255 as the notebooks do, `standard` also subtracts the dataset's mean from
@@ -95,10 +100,16 @@ class ImageDataModule(LightningDataModule, ABC):
             raise ValueError(f"batch_size {batch_size} must be at least 1")
         if not 0 <= val_fraction < 1:
             raise ValueError(f"val_fraction {val_fraction} is outside [0, 1); use 0.2 for a fifth, 0 for no validation")
+        if folds is not None and folds < 2:
+            raise ValueError(f"folds {folds} must be at least 2, or null for one split by val_fraction")
+        if not 0 <= fold < (folds or 1):
+            raise ValueError(f"fold {fold} is outside [0, {folds or 1}), the range for folds {folds}")
         self.batch_size = batch_size
         self.val_fraction = val_fraction
         self.split: Split = split
         self.split_seed = split_seed
+        self.folds = folds
+        self.fold = fold
         self.augment = list(augment)
         self.mix = mix
         self.normalize = normalize
@@ -217,10 +228,14 @@ class ImageDataModule(LightningDataModule, ABC):
     def setup(self, stage: str) -> None:
         """Reads the training set for `fit` and `validate`, the test set only for `test` and `predict`."""
         if stage in ("fit", "validate"):
-            labels_N = self.image_set("train").labels_N.cpu()
-            self.train_indices, self.val_indices = split(
-                labels_N, self.split, self.val_fraction, self.split_seed, self.split_uniforms()
-            )
+            labels_N, uniform_N = self.image_set("train").labels_N.cpu(), self.split_uniforms()
+            if self.folds:
+                validates_N = fold_of(labels_N, self.folds, self.split_seed, uniform_N) == self.fold
+                self.train_indices, self.val_indices = (~validates_N).nonzero()[:, 0], validates_N.nonzero()[:, 0]
+            else:
+                self.train_indices, self.val_indices = split(
+                    labels_N, self.split, self.val_fraction, self.split_seed, uniform_N
+                )
         else:
             self.image_set("test")
 

@@ -174,11 +174,11 @@ class ImageFolder(ImageDataModule):
         return Preparation(work, self.cache_dir, folder_cache.num_bytes)
 
     def setup(self, stage: str) -> None:
-        """Also uses `val` for validation if it exists."""
+        """Also uses `val` for validation if it exists, and there are no folds, into which it is divided, too."""
         super().setup(stage)
         meta = self._cache.meta
         self.mean, self.std = tuple(self._mean or meta["mean"]), tuple(self._std or meta["std"])
-        if stage in ("fit", "validate") and "val" in self.layout.folders:
+        if stage in ("fit", "validate") and "val" in self.layout.folders and not self.folds:
             indices = torch.arange(meta["counts"]["train"] + meta["counts"]["val"])
             self.train_indices, self.val_indices = indices.tensor_split([meta["counts"]["train"]])
 

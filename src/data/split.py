@@ -52,6 +52,35 @@ def split(
     return _checked(train.sort().values, validation.sort().values, fraction)
 
 
+def fold_of(labels_N: Tensor, folds: int, seed: int = 0, uniform_N: Tensor | None = None) -> Tensor:
+    """The fold of each sample for cross-validation, stratified: the folds differ by at most one sample in each class,
+    and in total.
+
+    Args:
+        labels_N: classes of the training set.
+        folds: how many.
+        seed: of the random order in which samples are dealt to the folds.
+        uniform_N: as in `split`: samples with equal numbers are in one fold, and count as one sample of the first of
+            their classes.
+
+    Returns:
+        Numbers from 0 to folds - 1, int64 (N,).
+
+    Raises:
+        UserError: if there are fewer samples than folds.
+    """
+    unit_N = torch.arange(len(labels_N)) if uniform_N is None else uniform_N.unique(return_inverse=True)[1]
+    num_units = int(unit_N.max()) + 1 if len(unit_N) else 0
+    if num_units < folds:
+        raise UserError(f"folds {folds} is more than the {num_units} samples or groups of samples; use fewer")
+    label_U = torch.full((num_units,), int(labels_N.max())).scatter_reduce(0, unit_N, labels_N, "amin")
+    order_U = rng.permutation(num_units, seed, rng.Stream.SPLIT)
+    by_class_U = order_U[label_U[order_U].argsort(stable=True)]
+    fold_U = torch.empty(num_units, dtype=torch.int64)
+    fold_U[by_class_U] = torch.arange(num_units) % folds
+    return fold_U[unit_N]
+
+
 def _checked(train: Tensor, validation: Tensor, fraction: float) -> tuple[Tensor, Tensor]:
     if len(train) == 0 or (fraction > 0 and len(validation) == 0):
         raise UserError(

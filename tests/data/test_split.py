@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from src.data.split import Split, split
+from src.data.split import Split, fold_of, split
 from src.errors import UserError
 
 HOW: list[Split] = ["tail", "random", "stratified"]
@@ -138,3 +138,30 @@ def test_by_hash_equal_numbers_stay_together() -> None:
     uniform_N = torch.tensor([0.2, 0.2, 0.9, 0.1])  # the first is the only one of its class
     train, validation = split(torch.tensor([0, 1, 1, 1]), "hash", 0.5, uniform_N=uniform_N)
     assert (train.tolist(), validation.tolist()) == ([0, 1, 2], [3])
+
+
+def test_folds_are_stratified_and_of_equal_size():
+    labels_N = classes(7, 11, 5)
+    fold_N = fold_of(labels_N, 3)
+    assert fold_N.bincount().tolist() == [8, 8, 7]
+    for label, count in enumerate((7, 11, 5)):
+        sizes = fold_N[labels_N == label].bincount(minlength=3)
+        assert sizes.sum() == count and sizes.max() - sizes.min() <= 1
+
+
+def test_folds_depend_on_the_seed_alone():
+    labels_N = torch.arange(90) % 9
+    assert torch.equal(fold_of(labels_N, 5, 1), fold_of(labels_N, 5, 1))
+    assert not torch.equal(fold_of(labels_N, 5, 1), fold_of(labels_N, 5, 2))
+
+
+def test_a_group_is_in_one_fold():
+    group_N = torch.arange(60) // 4
+    fold_N = fold_of(torch.arange(60) % 3, 3, uniform_N=group_N / 15)
+    assert all(len(fold_N[group_N == group].unique()) == 1 for group in range(15))
+    assert fold_N.bincount().tolist() == [20, 20, 20]
+
+
+def test_fewer_samples_than_folds_are_an_error():
+    with pytest.raises(UserError, match="folds 4 is more than the 3 samples"):
+        fold_of(classes(3), 4)

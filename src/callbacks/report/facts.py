@@ -67,7 +67,9 @@ def data(datamodule: ImageDataModule) -> Rows:
     rows = {"dataset": _class_path(datamodule), "test set": _size(datamodule, "test")}
     if hasattr(datamodule, "val_indices"):
         rows["training set"] = _size(datamodule, "train")
-        rows["of it for validation"] = f"{len(datamodule.val_indices):,} ({datamodule.split} split)"
+        fold = f"fold {datamodule.fold} of {datamodule.folds}"
+        how = fold if datamodule.folds else f"{datamodule.split} split"
+        rows["of it for validation"] = f"{len(datamodule.val_indices):,} ({how})"
     rows["augmentation"] = ", ".join(type(one).__name__ for one in datamodule.augment) or "none"
     rows["normalization"] = datamodule.normalize
     return rows
