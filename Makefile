@@ -21,9 +21,11 @@ test-oldest: .venv/installed
 		--requirement pyproject.toml --extra dev
 	.venv/oldest/bin/python -m pytest -n 2 -m "not slow" -W default $(ARGS)
 
-# The long form of test_kill.py: kills one process 50 times and two processes 20 times, in float32 and in bf16.
+# The long form of test_kill.py, which kills one process 50 times and two processes 20 times, in float32 and in bf16, and
+# of the kills of a study.
 kill: .venv/installed
 	KILLS=50 $(BIN)/python -m pytest tests/runtime/test_kill.py -s $(ARGS)
+	KILLS=10 $(BIN)/python -m pytest tests/cli/test_study.py -s $(ARGS)
 
 # Jobs on a real SLURM of two nodes on this machine: on Debian, `apt-get install slurm-wlm munge`.
 cluster: .venv/installed

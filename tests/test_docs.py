@@ -24,6 +24,9 @@ NOT_RUN = {
 PARSED = ("--trainer.devices", "--trainer.num_nodes")
 # What starts processes on a cluster, up to the arguments of `fit`; tests/cluster and test_torchrun.py start real ones.
 LAUNCHER = re.compile(r"(?:sbatch .*slurm/\w+\.sbatch|torchrun .*-m src fit|srun python -m src fit) ")
+# The runs of a study are processes of their own, in which no dataset is replaced: fewer, shorter ones.
+SHORT = ["--data.train_size=60", "--data.test_size=20", "--trainer.max_epochs=1", "--data.batch_size=20"]
+SHORT += ["--trainer.default_callbacks.report=null", "--trainer.default_callbacks.projector=null"]
 LANGUAGES = {"bash", "python", "yaml", "text"}  # text is for reading
 
 
@@ -33,7 +36,12 @@ def steps(block: Block) -> list[tuple[str, list[str] | str]]:
         return [] if block.file else [("python", block.text)]
     found: list[tuple[str, list[str] | str]] = []
     for command in block.commands if block.language == "bash" else []:
-        if launched := LAUNCHER.match(command):
+        if "slurm/study.sbatch" in command:
+            found.append(("src", ["study", *command.partition(".sbatch ")[2].split(), "--processes=0"]))
+        elif command.startswith("python -m src study "):
+            few = re.sub(r"--folds \d+", "--folds 2", re.sub(r"0\.\.\d+", "0", command))
+            found.append(("src", [*few.split()[3:], *SHORT]))
+        elif launched := LAUNCHER.match(command):
             found.append(("src", ["fit", *command[launched.end() :].split(), "--print_config"]))
         elif command.startswith("python -m src "):
             arguments = command.split()[3:]

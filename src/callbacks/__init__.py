@@ -15,6 +15,7 @@ from src.callbacks.prediction_writer import PredictionWriter
 from src.callbacks.reliability_diagram import ReliabilityDiagram
 from src.callbacks.report import Report
 from src.callbacks.run_text import RunText
+from src.callbacks.sample_predictions import SamplePredictions
 from src.callbacks.scalar_layout import ScalarLayout
 from src.callbacks.shown_samples import ConfidentMistakes, LossExtremes, MistakeMaps
 from src.callbacks.text_progress_bar import TextProgressBar
@@ -39,6 +40,7 @@ __all__ = [
     "ReliabilityDiagram",
     "Report",
     "RunText",
+    "SamplePredictions",
     "ScalarLayout",
     "TextProgressBar",
     "TrainingHealth",

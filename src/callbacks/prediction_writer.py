@@ -32,17 +32,26 @@ class PredictionWriter(Callback):
         gathered = gather(trainer, self._batches)
         if not gathered:
             return
-        labels_N, probabilities_NK = gathered["labels"], gathered["probabilities"]
-        data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
-        classes = getattr(data, "classes", range(probabilities_NK.shape[1]))
         path = Path(trainer.default_root_dir) / "predictions.csv"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # The name of a class may have been a file name that is not UTF-8.
-        with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-            writer = csv.writer(file)
-            writer.writerow(["index", "true", "predicted", *(f"p({name})" for name in classes)])
-            for row, index in enumerate(gathered["indices"].tolist()):
-                true, predicted = classes[int(labels_N[row])], classes[int(probabilities_NK[row].argmax())]
-                probabilities = (f"{value:.6f}" for value in probabilities_NK[row].tolist())
-                writer.writerow([index, true, predicted, *probabilities])
-        rank_zero_info(f"predictions of {len(labels_N)} samples in {path}")
+        write_predictions(path, trainer, gathered["indices"], gathered["labels"], gathered["probabilities"])
+        rank_zero_info(f"predictions of {len(gathered['labels'])} samples in {path}")
+
+
+def write_predictions(
+    path: Path, trainer: Trainer, indices_N: Tensor, labels_N: Tensor, probabilities_NK: Tensor
+) -> None:
+    """Writes one row per sample, with the names of the classes of the trainer's data module, and replaces the file
+    atomically."""
+    data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+    classes = getattr(data, "classes", range(probabilities_NK.shape[1]))
+    part = path.with_name(f".{path.name}.part")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # The name of a class may have been a file name that is not UTF-8.
+    with part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+        writer = csv.writer(file)
+        writer.writerow(["index", "true", "predicted", *(f"p({name})" for name in classes)])
+        for row, index in enumerate(indices_N.tolist()):
+            true, predicted = classes[int(labels_N[row])], classes[int(probabilities_NK[row].argmax())]
+            probabilities = (f"{value:.6f}" for value in probabilities_NK[row].tolist())
+            writer.writerow([index, true, predicted, *probabilities])
+    part.replace(path)

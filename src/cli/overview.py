@@ -18,6 +18,7 @@ SUBCOMMANDS = {
     "predict": "Predicts the classes of image files, or of the official test set of a run.",
     "export": "Writes the network of a run as one file for other programs.",
     "doctor": "Checks a machine and a configuration.",
+    "study": "Runs recipes for several seeds or folds, and compares them.",
     "runs": "Lists the runs with their state, their metrics and what differs between them.",
 }
 
@@ -52,6 +53,10 @@ def answer(arguments: list[str]) -> int | None:
 
         inference_arguments.PARSERS[first]().print_help()
         return 0
+    if first == "study":
+        from src.cli.study import run_study
+
+        return run_study(arguments[1:])
     if first in SUBCOMMANDS or first.startswith("-"):
         return None
     near = difflib.get_close_matches(first, SUBCOMMANDS, n=1)

@@ -82,10 +82,9 @@ class ImageDataModule(LightningDataModule, ABC):
             val_fraction: fraction of the training set used for validation, in [0, 1); 0 for none.
             split: which samples validate: the last ones (`tail`, as in Keras), `random`, `stratified` by class, or by
                 a `hash` of each, so that added samples move no other.
-            split_seed: seed of the split, separate from `seed` so that runs with different seeds are comparable.
-            folds: divide the training set into so many folds of equal size, stratified by class and by `split_seed`, of
-                which one validates, in place of `val_fraction` and `split`: cross-validation, see `study --folds`.
-            fold: the one that validates, from 0.
+            split_seed: seed of the split; not `seed`.
+            folds: in place of `val_fraction` and `split`, the number of stratified folds.
+            fold: the one that validates.
             augment: augmentations of the training images, applied in this order.
             mix: mixes each augmented training image with another one of its batch, such as `src.data.augment.Mixup`.
             normalize: `unit` divides by 255 as the notebooks do, `standard` also subtracts the dataset's mean from

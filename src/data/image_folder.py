@@ -76,7 +76,7 @@ class ImageFolder(ImageDataModule):
             mean: of each channel, in [0, 1]; null is that of pretrained weights, or measured on the training images.
             std: of each channel; null as for mean.
             split: how validation images are chosen if there is no `val`: by a `hash` of their paths, so that added or
-                removed images move no other, `stratified` by class or `random`. (`tail` would choose the last classes.)
+                removed images move no other, `stratified` by class or `random`.
             **kwargs: see ImageDataModule.
 
         Raises:

@@ -573,3 +573,22 @@ def test_repeated_images_of_an_epoch_are_augmented_differently():
     samples = [sample for sample, _ in found.values()]
     assert len(found) == 10 and len(set(samples)) == 7  # five of the large class, and both of the small one
     assert len(set(found.values())) == 10
+
+
+def test_each_sample_validates_in_one_fold():
+    seen = []
+    for fold in range(4):
+        data = Squares(size=30, folds=4, fold=fold, val_fraction=0.9)
+        data.setup("fit")
+        assert sorted([*data.train_indices.tolist(), *data.val_indices.tolist()]) == list(range(30))
+        assert len(data.val_indices) in (7, 8)
+        seen += data.val_indices.tolist()
+    assert sorted(seen) == list(range(30))
+
+
+@pytest.mark.parametrize(
+    ("folds", "fold", "words"), [(1, 0, "folds 1 must"), (3, 3, r"fold 3 is outside \[0, 3\)"), (None, 1, "fold 1 is")]
+)
+def test_folds_out_of_range_are_rejected_by_the_constructor(folds: int | None, fold: int, words: str):
+    with pytest.raises(ValueError, match=words):
+        Squares(folds=folds, fold=fold)

@@ -69,6 +69,14 @@ def test_each_image_of_an_undivided_folder_is_in_one_subset(tmp_path: Path) -> N
         assert ((images_NHWC[:, 0, 0, 0] >= 150).long() == labels_N).all()
 
 
+def test_a_val_folder_is_divided_into_folds_too(tmp_path: Path) -> None:
+    for subset in ("train", "val"):
+        fill(tmp_path / "p" / subset, 6)
+    made = ready(tmp_path / "p", folds=3, fold=2)
+    assert len(made.train_indices) + len(made.val_indices) == len(made.image_set("train").labels_N)
+    assert len(made.val_indices) == len(made.image_set("train").labels_N) // 3
+
+
 def test_train_val_and_test_folders_are_the_split(tmp_path: Path) -> None:
     for subset, count in {"train": 6, "val": 3, "test": 2}.items():
         fill(tmp_path / "p" / subset, count)

@@ -1,0 +1,157 @@
+"""Runs commands of this project, a few at a time, each in a process of its own, and passes on signals to them."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+POLL_SECONDS = 0.1
+
+
+class Stopped(Exception):
+    """A signal has stopped the processes, which have saved what they need to continue."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.code = 128 + number
+
+
+class Claim:
+    """A lock that the process of a command inherits, so that it is held as long as that process lives, although the
+    one that has started it may be killed before. Another process on another machine respects it where the file system
+    has locks for all of them."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+
+    def acquire(self) -> bool:
+        """Returns false where another process holds it."""
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+
+@dataclass
+class Job:
+    """A command of `python -m src`.
+
+    Args:
+        arguments: of it.
+        output: the file to which its output is appended.
+        claim: is released when the process ends.
+        ended: is called with its exit code.
+    """
+
+    arguments: list[str]
+    output: Path
+    claim: Claim
+    ended: Callable[[int], None]
+
+
+def run(jobs: Iterator[Job | None], processes: int) -> None:
+    """Runs jobs until there are no more.
+
+    Args:
+        jobs: asked for the next one when a process is free; None means that there may be one later.
+        processes: how many at a time.
+
+    Raises:
+        Stopped: when a signal was received, and the processes have ended.
+    """
+    running: dict[int, tuple[subprocess.Popen[bytes], Job]] = {}
+    exhausted = False
+    with _passing_on(running) as received:
+        while running or not exhausted:
+            for slot in range(processes):
+                if slot in running or exhausted or received:
+                    continue
+                try:
+                    job = next(jobs)
+                except StopIteration:
+                    exhausted = True
+                    continue
+                if job is None:
+                    break
+                running[slot] = _start(job, _environment(slot, processes)), job
+            time.sleep(POLL_SECONDS)
+            for slot, (process, job) in list(running.items()):
+                if process.poll() is not None:
+                    del running[slot]
+                    job.ended(process.returncode)
+            if received and not running:
+                raise Stopped(received[0])
+
+
+def _start(job: Job, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    job.output.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with job.output.open("ab") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", "src", *job.arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=environment,
+                pass_fds=[job.claim.descriptor],
+                start_new_session=True,  # Ctrl-C would reach it twice, and the second one ends it without saving
+            )
+    finally:
+        job.claim.close()
+
+
+@contextmanager
+def _passing_on(running: dict[int, tuple[subprocess.Popen[bytes], Job]]) -> Iterator[list[int]]:
+    """Passes on signals to the running processes; yields those received."""
+    received: list[int] = []
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        for process, _ in list(running.values()):
+            process.send_signal(number)
+
+    previous = {number: signal.signal(number, handle) for number in SIGNALS}
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def _environment(slot: int, processes: int, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Shares cores and GPUs among the processes that run at a time."""
+    environment = dict(environ)
+    if processes > 1:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, cores // processes)))
+        if gpus := _gpus(environ):
+            own = gpus[slot::processes] or [gpus[slot % len(gpus)]]
+            environment["CUDA_VISIBLE_DEVICES"] = ",".join(own)
+    return environment
+
+
+def _gpus(environ: Mapping[str, str]) -> list[str]:
+    if "CUDA_VISIBLE_DEVICES" in environ:
+        return [one for one in environ["CUDA_VISIBLE_DEVICES"].split(",") if one]
+    return [str(number) for number in range(len(list(Path("/dev").glob("nvidia[0-9]*"))))]
+
+
+def last_lines(path: Path, number: int = 5) -> str:
+    """The end of an output that is not empty."""
+    lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()] if path.is_file() else []
+    return "\n".join(f"    {line}" for line in lines[-number:])

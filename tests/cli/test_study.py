@@ -1,0 +1,123 @@
+"""`python -m src study`: killed at random moments and started again, it ends as the undisturbed one.
+
+The short form runs with the other tests; `make kill` kills more often. The seed of the moments is printed, and
+`KILL_SEED` repeats them.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from src.cli.overview import answer
+from tests.conftest import ROOT, TINY
+from tests.toys import last_checkpoint
+
+KILLS = int(os.environ.get("KILLS", "2"))
+SEED = int(os.environ.get("KILL_SEED", random.SystemRandom().randrange(2**32)))
+SECONDS = 9  # a run takes about 6
+
+RECIPE = "model:\n  optimizer:\n    class_path: torch.optim.{}\n    init_args: {{lr: 0.01}}\n"
+CALLBACKS = ("preview", "filters", "projector", "confusion_matrix", "reliability", "class_scores", "mistakes")
+CALLBACKS += ("mistake_maps", "loss_extremes", "training_health", "hyperparameters", "text", "model_summary")
+ARGUMENTS = [
+    *("--seeds", f"0..{KILLS // 4}", "--name", "kills"),
+    *(*TINY, "--trainer.max_epochs=3", "--trainer.default_callbacks.checkpoints.every_n_steps=1"),
+    *(f"--trainer.default_callbacks.{name}=null" for name in CALLBACKS),
+]
+
+
+def start(folder: Path) -> subprocess.Popen[bytes]:
+    """Starts a study of two recipes in `folder`, where `src` is that of the project."""
+    for name in ("SGD", "Adam"):
+        (folder / f"{name}.yaml").write_text(RECIPE.format(name))
+    command = [sys.executable, "-m", "src", "study", "--config", "SGD.yaml", "Adam.yaml", *ARGUMENTS]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    with (folder / "study.txt").open("ab") as output:
+        return subprocess.Popen(command, cwd=folder, env=environment, stdout=output, stderr=subprocess.STDOUT)
+
+
+def finish(folder: Path) -> None:
+    assert start(folder).wait(600) == 0, (folder / "study.txt").read_text()
+
+
+def outcome(directory: Path) -> list[object]:
+    """What a run has trained and predicted."""
+    saved = last_checkpoint(directory)
+    predicted = (directory / "test_predictions.csv").read_text()
+    return [saved["state_dict"], saved["optimizer_states"], saved["global_step"], list(predicted.encode())]
+
+
+def kill(study: subprocess.Popen[bytes], how: str) -> None:
+    children = Path(f"/proc/{study.pid}/task/{study.pid}/children")
+    runs = [int(one) for one in children.read_text().split()] if children.is_file() else []
+    if how in ("study", "both"):
+        study.kill()
+    for run in runs if how in ("run", "both") else ():
+        os.kill(run, signal.SIGKILL)
+    if how in ("SIGTERM", "SIGINT"):
+        study.send_signal(signal.Signals[how])
+    code = study.wait(60)
+    assert code in {"SIGTERM": (143, 0), "SIGINT": (130, 0), "run": (1, 0)}.get(how, (-9, 0))
+
+
+@pytest.mark.slow
+def test_a_killed_study_ends_as_the_undisturbed_one(tmp_path: Path) -> None:
+    moments = random.Random(SEED)
+    print(f"KILL_SEED={SEED}, {KILLS} kills")
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
+    for folder in (undisturbed, killed):
+        folder.mkdir()
+    finish(undisturbed)
+    for number in range(KILLS):
+        study, how = start(killed), ("both", "study", "SIGTERM", "run", "SIGINT")[number % 5]
+        moment = moments.uniform(0.5, SECONDS)
+        time.sleep(moment)
+        kill(study, how)
+        finished = len(list(killed.glob("logs/kills/*/.finished")))
+        print(f"  kill {number + 1} ({how}) after {moment:.2f} s: {finished} runs are finished")
+    finish(killed)
+    expected, found = (folder / "logs/kills" for folder in (undisturbed, killed))
+    assert (found / "study.md").read_text() == (expected / "study.md").read_text()
+    runs = sorted(path.parent.name for path in expected.glob("*/.finished"))
+    assert len(runs) == 2 * (KILLS // 4 + 1)
+    for run in runs:
+        torch.testing.assert_close(outcome(found / run), outcome(expected / run), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--config", "nowhere.yaml"], "--config nowhere.yaml is not a file"),
+        (["--config", "a/x.yaml", "b/x.yaml"], "have the same name"),
+        (["--config", "x.yaml", "--folds", "1"], "--folds 1 must be at least 2"),
+        (["--config", "x.yaml", "--member", "1"], r"--member 1 is outside [0, 1)"),
+    ],
+)
+def test_bad_arguments_are_one_paragraph_and_write_nothing(
+    arguments: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert answer(["study", *arguments]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == "" and printed.err.startswith("error: ") and words in printed.err
+    assert printed.err.count("\n") == 1 and not list(tmp_path.iterdir())
+
+
+def test_a_report_needs_no_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.yaml").write_text("model: {}\n")
+    assert answer(["study", "--config", "x.yaml", "--seeds", "0..2", "--processes", "0"]) == 0
+    assert "| x | 0 of 3 | missing |" in (tmp_path / "logs/study_x/study.md").read_text()
