@@ -16,6 +16,7 @@ from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 POLL_SECONDS = 0.1
+COMMAND = [sys.executable, str(Path(__file__).parents[1])]  # `python -m src` from any folder
 
 
 class Stopped(Exception):
@@ -103,7 +104,7 @@ def _start(job: Job, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
     try:
         with job.output.open("ab") as output:
             return subprocess.Popen(
-                [sys.executable, "-m", "src", *job.arguments],
+                [*COMMAND, *job.arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

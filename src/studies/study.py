@@ -6,7 +6,6 @@ import os
 import re
 import shlex
 import shutil
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -148,7 +147,7 @@ class Study:
     def follow(self, member: Member) -> int:
         """Becomes another rank of a run, which rank 0 runs; returns 0 where the run is finished."""
         if not member.is_finished:
-            os.execv(sys.executable, [sys.executable, "-m", "src", *self.command(member)])
+            os.execv(processes.COMMAND[0], [*processes.COMMAND, *self.command(member)])
         return 0
 
     def _jobs(self) -> Iterator[Job | None]:
