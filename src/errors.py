@@ -1,6 +1,8 @@
 """Errors that are printed as one paragraph."""
 
 from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
 
 
 class UserError(Exception):
@@ -13,6 +15,24 @@ class UserError(Exception):
 
 class RankLost(Exception):
     """Another process of the run has died: printed as one paragraph too, but the process exits with code 1."""
+
+
+def optional_package(name: str, purpose: str, install: str | None = None) -> Any:
+    """Imports a package that this project does not depend on, or a module of one.
+
+    Args:
+        name: of the package or module.
+        purpose: what needs it.
+        install: the packages to install, if not that one alone.
+
+    Raises:
+        UserError: if it is not installed.
+    """
+    try:
+        return import_module(name)
+    except ImportError as error:
+        package = name.partition(".")[0]
+        raise UserError(f"{purpose} needs the package {package}: `uv pip install {install or package}`") from error
 
 
 def shortened(names: Sequence[str], limit: int = 10) -> str:

@@ -11,6 +11,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from src.callbacks.gathered_outputs import gather
+from src.data.storage.disk import replacing
 
 
 class PredictionWriter(Callback):
@@ -44,14 +45,11 @@ def write_predictions(
     atomically."""
     data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
     classes = getattr(data, "classes", range(probabilities_NK.shape[1]))
-    part = path.with_name(f".{path.name}.part")
-    path.parent.mkdir(parents=True, exist_ok=True)
     # The name of a class may have been a file name that is not UTF-8.
-    with part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+    with replacing(path) as part, part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)
         writer.writerow(["index", "true", "predicted", *(f"p({name})" for name in classes)])
         for row, index in enumerate(indices_N.tolist()):
             true, predicted = classes[int(labels_N[row])], classes[int(probabilities_NK[row].argmax())]
             probabilities = (f"{value:.6f}" for value in probabilities_NK[row].tolist())
             writer.writerow([index, true, predicted, *probabilities])
-    part.replace(path)

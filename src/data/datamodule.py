@@ -16,7 +16,7 @@ from torch import Tensor
 from src import rng
 from src.data.augment import Augmentation, Mix
 from src.data.batch import Batch, ImageSet, IndexBatch
-from src.data.image_spec import ImageSpec, normalize
+from src.data.image_spec import ImageSpec, center, normalize
 from src.data.index_loader import IndexLoader
 from src.data.split import Split, fold_of, split
 from src.data.storage.decode import Resize
@@ -328,12 +328,8 @@ class ImageDataModule(LightningDataModule, ABC):
 
     def center(self, images_BCHW: Tensor) -> Tensor:
         """What a network sees of images that are larger, and not cropped by an augmentation."""
-        height, width = images_BCHW.shape[-2:]
         size = self.seen_size
-        if size is None or (height, width) == (size, size):
-            return images_BCHW
-        top, left = (height - size) // 2, (width - size) // 2
-        return images_BCHW[..., top : top + size, left : left + size]
+        return images_BCHW if size is None else center(images_BCHW, (size, size))
 
     def _mixed(self, mix: Mix, images_BCHW: Tensor, batch: Batch, epoch: int) -> tuple[Tensor, Batch]:
         if self._partners_of_other_ranks:

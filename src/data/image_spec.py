@@ -52,6 +52,13 @@ class ImageSpec:
         return normalize(images_BCHW, self.mean, self.std)
 
 
+def center(images_BCHW: Tensor, size: tuple[int, int]) -> Tensor:
+    """The middle `size` rows and columns of images, which may be larger."""
+    (height, width), (rows, columns) = images_BCHW.shape[-2:], size
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return images_BCHW[..., top : top + rows, left : left + columns]
+
+
 def normalize(images_BCHW: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """Subtracts the mean of each channel and divides by its std."""
     return (images_BCHW - _constant_C11(mean, images_BCHW.device)) / _constant_C11(std, images_BCHW.device)

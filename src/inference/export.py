@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Callable, Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -16,12 +15,13 @@ import torch
 from torch import Tensor
 
 from src.data.storage.decode import decode
-from src.errors import UserError, first_line
+from src.errors import UserError, first_line, optional_package
 from src.inference.image_classifier import ImageClassifier
 
 Format = Literal["onnx", "torch-export"]
 SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "torch-export": ".pt2"}
 LIMIT = 1e-4  # of the largest difference of a probability
+_ONNX = "the format onnx, unlike torch-export,", "onnx onnxruntime onnxscript"
 METADATA = "metadata.json"  # the file in a .pt2 archive
 
 
@@ -75,7 +75,7 @@ def load(path: Path) -> Callable[[Tensor], Tensor]:
     """An exported network, from images (B, H, W, 3) to probabilities (B, K)."""
     if path.suffix == SUFFIXES["torch-export"]:
         return torch.export.load(path).module()
-    session = _package("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = optional_package("onnxruntime", *_ONNX).InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return lambda images_BHWC: torch.from_numpy(session.run(None, {"images": images_BHWC.numpy()})[0])
 
 
@@ -116,7 +116,7 @@ def _program(classifier: ImageClassifier) -> torch.export.ExportedProgram:
 
 
 def _save_onnx(program: torch.export.ExportedProgram, path: Path, metadata: dict[str, Any]) -> None:
-    _package("onnxscript")
+    optional_package("onnxscript", *_ONNX)
     exported = torch.onnx.export(
         program, dynamo=True, input_names=["images"], output_names=["probabilities"], verbose=False
     )
@@ -124,13 +124,3 @@ def _save_onnx(program: torch.export.ExportedProgram, path: Path, metadata: dict
     for name, value in metadata.items():
         exported.model.metadata_props[name] = value if isinstance(value, str) else json.dumps(value)
     exported.save(path, external_data=False)
-
-
-def _package(name: str) -> Any:
-    try:
-        return import_module(name)
-    except ImportError as error:
-        raise UserError(
-            f"the format onnx needs the package {name}, of the extra `export`: `uv pip install onnx onnxruntime "
-            "onnxscript`; torch-export needs no other package"
-        ) from error

@@ -9,31 +9,39 @@ import codecs
 import csv
 import json
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from importlib import import_module
 from pathlib import Path
-from typing import IO, Any, Protocol
+from typing import IO
 
 import torch
 from torch import Tensor
 
 from src.data.image_spec import ImageSpec
-from src.errors import UserError
+from src.data.storage.disk import replacing
+from src.errors import UserError, optional_package
 
 Row = dict[str, str | float]
+_PURPOSE = "Parquet, unlike .csv and .jsonl,"
 ROWS_OF_GROUP = 1 << 16  # of Parquet, which are in memory
 
 
-class Writer(Protocol):
+class Writer(ABC):
     """Writes rows of the same columns."""
 
+    @abstractmethod
+    def __init__(self, file: IO[bytes], columns: Sequence[str]) -> None: ...
+
+    @abstractmethod
     def write(self, row: Row) -> None: ...
 
-    def close(self) -> None: ...
+    def complete(self) -> None:
+        """Writes what is left."""
+        return
 
 
-class CSVWriter:
+class CSVWriter(Writer):
     """A table with a header."""
 
     def __init__(self, file: IO[bytes], columns: Sequence[str]) -> None:
@@ -43,11 +51,8 @@ class CSVWriter:
     def write(self, row: Row) -> None:
         self._rows.writerow(row)
 
-    def close(self) -> None:
-        """Leaves nothing to write."""
 
-
-class JSONLinesWriter:
+class JSONLinesWriter(Writer):
     """One object per line."""
 
     def __init__(self, file: IO[bytes], columns: Sequence[str]) -> None:
@@ -56,18 +61,15 @@ class JSONLinesWriter:
     def write(self, row: Row) -> None:
         self._file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
 
-    def close(self) -> None:
-        """Leaves nothing to write."""
 
-
-class ParquetWriter:
+class ParquetWriter(Writer):
     """A table with typed columns."""
 
     def __init__(self, file: IO[bytes], columns: Sequence[str]) -> None:
-        pyarrow = _pyarrow()
+        pyarrow, parquet = (optional_package(name, _PURPOSE) for name in ("pyarrow", "pyarrow.parquet"))
         types = [pyarrow.float64() if name.startswith("probability") else pyarrow.string() for name in columns]
-        self._schema = pyarrow.schema(list(zip(columns, types, strict=True)))
-        self._file = pyarrow.parquet.ParquetWriter(file, self._schema)
+        self._table, self._schema = pyarrow.Table, pyarrow.schema(list(zip(columns, types, strict=True)))
+        self._file = parquet.ParquetWriter(file, self._schema)
         self._rows: list[Row] = []
 
     def write(self, row: Row) -> None:
@@ -75,32 +77,16 @@ class ParquetWriter:
         if len(self._rows) == ROWS_OF_GROUP:
             self._flush()
 
-    def close(self) -> None:
+    def complete(self) -> None:
         self._flush()
         self._file.close()
 
     def _flush(self) -> None:
-        self._file.write_table(_pyarrow().Table.from_pylist(self._rows, self._schema))
+        self._file.write_table(self._table.from_pylist(self._rows, self._schema))
         self._rows = []
 
 
-def _pyarrow() -> Any:
-    try:
-        pyarrow = import_module("pyarrow")
-        import_module("pyarrow.parquet")
-    except ImportError as error:
-        raise UserError(
-            "Parquet needs the package pyarrow, of the extra `parquet`: `uv pip install pyarrow`; or give an output "
-            "that ends in .csv or .jsonl"
-        ) from error
-    return pyarrow
-
-
-FORMATS: dict[str, type[CSVWriter] | type[JSONLinesWriter] | type[ParquetWriter]] = {
-    ".csv": CSVWriter,
-    ".jsonl": JSONLinesWriter,
-    ".parquet": ParquetWriter,
-}
+FORMATS: dict[str, type[Writer]] = {".csv": CSVWriter, ".jsonl": JSONLinesWriter, ".parquet": ParquetWriter}
 
 
 @contextmanager
@@ -109,16 +95,10 @@ def writing(path: Path, columns: Sequence[str]) -> Iterator[Writer]:
     kind = FORMATS.get(path.suffix)
     if kind is None:
         raise UserError(f"output {path} must end in {', '.join(FORMATS)}, which is the format that is written")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    try:
-        with part.open("wb") as file:
-            writer = kind(file, columns)
-            yield writer
-            writer.close()
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with replacing(path) as part, part.open("wb") as file:
+        writer = kind(file, columns)
+        yield writer
+        writer.complete()
 
 
 def columns(spec: ImageSpec, top_k: int) -> list[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from src.data.image_spec import ImageSpec
+from src.data.image_spec import ImageSpec, center
 from src.errors import UserError
 
 _QUANTUM = 2.0**-22  # of Pillow's weights
@@ -52,10 +52,7 @@ class Preprocessing(nn.Module):
         """The input of the network of images that have their stored size."""
         if self.spec.channels == 1:
             images_BHWC = ((images_BHWC.float() @ self.gray_C + 32768) / 65536).floor()[..., None]
-        images_BCHW = images_BHWC.permute(0, 3, 1, 2)
-        (height, width), (stored_height, stored_width) = self.spec.size, self.stored_size
-        top, left = (stored_height - height) // 2, (stored_width - width) // 2
-        images_BCHW = images_BCHW[:, :, top : top + height, left : left + width]
+        images_BCHW = center(images_BHWC.permute(0, 3, 1, 2), self.spec.size)
         return (images_BCHW.float() / 255 - self.mean_C11) / self.std_C11
 
     def _weights(self, height: int, width: int) -> tuple[Tensor, Tensor]:

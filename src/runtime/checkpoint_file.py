@@ -13,6 +13,7 @@ import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
+from src.data.storage.disk import replacing
 from src.errors import UserError, first_line
 from src.runtime import file_format
 
@@ -22,8 +23,7 @@ class DamagedCheckpoint(UserError):
 
 
 def write(content: dict[str, Any], path: str | os.PathLike, previous: str | os.PathLike | None = None) -> None:
-    """Writes a temporary file, syncs it to disk and renames it: a kill at any moment leaves the old file or the new
-    one, never a part of one.
+    """Replaces a file by one that is synced to disk.
 
     Args:
         content: what to save.
@@ -34,21 +34,15 @@ def write(content: dict[str, Any], path: str | os.PathLike, previous: str | os.P
         UserError: if the disk is full or the folder is not writable; the old file is unchanged.
     """
     path = Path(path)
-    # One name for all: what a killed process leaves is overwritten by the next.
-    part = path.with_name(f".{path.name}.part")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
+        with replacing(path) as part:
             with part.open("wb") as file:
                 torch.save(content, file)
                 file.flush()
                 os.fsync(file.fileno())
             if previous and path.exists():
                 path.replace(previous)
-            part.replace(path)
-            _sync_folder(path.parent)
-        finally:
-            part.unlink(missing_ok=True)
+        _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
         # torch reports a failed write of its zip file as a RuntimeError whose cause or context is the OSError.
         reason = next((e for e in (error, error.__cause__, error.__context__) if isinstance(e, OSError)), error)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from src.classifier import SPEC, Classifier
 from src.data.image_spec import ImageSpec
-from src.errors import UserError, first_line, shortened
+from src.errors import UserError, first_line, optional_package, shortened
 from src.models.pretrained import pretrained_normalization
 from src.runtime.checkpoint_file import differences, load
 
@@ -62,14 +62,10 @@ def read_weights(source: str) -> tuple[dict[str, Tensor], ImageSpec | None]:
 
 
 def _safetensors(source: str) -> dict[str, Any]:
+    safetensors = optional_package("safetensors", source)
     try:
-        from safetensors import SafetensorError  # pyright: ignore[reportMissingImports]
-        from safetensors.torch import load_file  # pyright: ignore[reportMissingImports]
-    except ImportError as error:
-        raise UserError(f"{source} needs the package safetensors: pip install safetensors") from error
-    try:
-        return load_file(source)
-    except (SafetensorError, OSError) as error:
+        return optional_package("safetensors.torch", source).load_file(source)
+    except (safetensors.SafetensorError, OSError) as error:
         raise UserError(f"the weights {source} cannot be read: {first_line(error)}") from error
 
 

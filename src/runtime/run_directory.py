@@ -22,6 +22,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from src.data.storage.disk import replacing
 from src.errors import UserError
 
 LOGS = Path("logs")
@@ -195,10 +196,8 @@ def find_weights(reference: str | Path, logs: Path = LOGS) -> Path:
 
 def write_text(path: Path, text: str) -> None:
     """Replaces a file atomically; creates its folder."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    part.write_text(text)
-    part.replace(path)
+    with replacing(path) as part:
+        part.write_text(text)
 
 
 def diff(saved: Any, current: Any, prefix: str = "") -> list[str]:
