@@ -41,10 +41,10 @@ loggers: .venv/installed
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.txt --requirement pyproject.toml --extra loggers
 	$(BIN)/python -m pytest -n 2 -m loggers tests/callbacks/test_loggers.py $(ARGS)
 
-# Exports to ONNX, and opens the file with onnxruntime.
+# Exports to ONNX and safetensors, and reads the files again.
 export: .venv/installed
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.txt --requirement pyproject.toml --extra export
-	$(BIN)/python -m pytest -m export tests/inference $(ARGS)
+	$(BIN)/python -m pytest -m export tests/inference tests/cli/test_inference.py tests/runtime/test_initial_weights.py $(ARGS)
 
 # Looks at TensorBoard in Chromium (`apt-get install chromium`). Skips where there is none, fails under REQUIRE_BROWSER=1.
 browser: .venv/installed

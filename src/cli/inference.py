@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import chain
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -16,7 +16,9 @@ from torch import Tensor
 from src.cli import inference_arguments, trained_run
 from src.cli.overview import versions
 from src.errors import UserError
-from src.inference.export import SUFFIXES, decoded, export
+from src.inference import exported_file
+from src.inference.export import decoded, export
+from src.inference.exported_file import SUFFIXES, Exported, sha256
 from src.inference.image_paths import image_paths, listed
 from src.inference.prediction import predict
 from src.runtime.job import Job
@@ -66,21 +68,26 @@ def _export(given: argparse.Namespace) -> None:
     trained = trained_run.load(given.run)
     classifier, checkpoint = trained.classifier, trained.checkpoint
     output = given.output or trained.directory / "export" / f"model{SUFFIXES[given.format]}"
-    with checkpoint.open("rb") as file:
-        checksum = hashlib.file_digest(file, "sha256").hexdigest()
     metadata = {
         "classes": list(classifier.spec.classes),
         "image_spec": asdict(classifier.spec),
         "config": trained.config,
         "version": versions(),
-        "checkpoint_sha256": checksum,
+        "checkpoint_sha256": sha256(checkpoint),
     }
     images = decoded(image_paths(given.paths), classifier)
-    compared = export(classifier, output, given.format, images, metadata)
+    compared = export(classifier, output, given.format, images, metadata, _exported)
     print(
         f"{output}: {compared.agreeing:,} of {compared.images:,} images have the same class as by {checkpoint}, and "
         f"the largest difference of a probability is {compared.largest:.1e}"
     )
+
+
+def _exported(path: Path) -> Exported:
+    if path.suffix != SUFFIXES["safetensors"]:
+        return exported_file.load(path)
+    classifier = trained_run.load(str(path)).classifier
+    return Exported(classifier, classifier.spec)
 
 
 @contextmanager

@@ -53,7 +53,7 @@ def export() -> argparse.ArgumentParser:
     """`--run RUN --format FORMAT PATH...`"""
     parser = _parser("export", "--run RUN --format FORMAT PATH [PATH ...]", _EXPORT)
     parser.add_argument("paths", metavar="PATH", nargs="+", help="images to compare on: files, folders, patterns")
-    parser.add_argument("--format", choices=("onnx", "torch-export"), required=True, help="of the file")
+    parser.add_argument("--format", choices=("onnx", "torch-export", "safetensors"), required=True, help="of the file")
     parser.add_argument("--output", metavar="FILE", type=_path, help="(default: export/ in the run directory)")
     return parser
 

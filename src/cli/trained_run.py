@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from src.classifier import SPEC
 from src.cli.faults import is_fault
 from src.cli.parser import Parser
 from src.data.image_spec import ImageSpec
-from src.errors import UserError
+from src.errors import UserError, first_line
+from src.inference.exported_file import SUFFIXES, architecture, sha256
 from src.inference.image_classifier import ImageClassifier
+from src.models.pretrained import fit_head
 from src.runtime import run_directory
 from src.runtime.checkpoint_file import check_same_network, read
+from src.runtime.initial_weights import read_weights
 from src.runtime.manifest import add_module_folders
 
 
@@ -34,25 +38,50 @@ class TrainedRun(NamedTuple):
 
 
 def load(reference: str) -> TrainedRun:
-    """Loads the best weights of a run, the last where it has no best; RUN@last are its last.
+    """Loads the best weights of a run, the last where it has no best; RUN@last are its last. A checkpoint and a
+    .safetensors file of `export` are taken as well.
 
     Raises:
         UserError: if there is none, it was not made by the command line, or its network cannot be built.
     """
     path = run_directory.find_weights(reference)
+    if path.suffix == SUFFIXES["safetensors"]:
+        return _load_safetensors(path)
     content = read(path)
     if path.parent.name == run_directory.CHECKPOINTS:
         add_module_folders(path.parents[1])
     for entry, of in {"config": "configuration, as it was made from Python", SPEC: "names of classes"}.items():
         if entry not in content:
             raise UserError(f"{path} has no {of}; train a run by `python -m src fit`")
-    net, config = _net(content["config"]["model"]), content["config"]
     weights = {
         name.removeprefix("net."): value for name, value in content["state_dict"].items() if name.startswith("net.")
     }
+    classifier = _classifier(content["config"]["model"], weights, ImageSpec(**content[SPEC]), path)
+    return TrainedRun(classifier, content["config"], path)
+
+
+def _load_safetensors(path: Path) -> TrainedRun:
+    try:
+        content = json.loads(architecture(path).read_text())
+        spec, config = ImageSpec.from_json(content["image_spec"]), content["config"]
+        expected, _ = content["weights_sha256"], content["net"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} needs {architecture(path)} next to it, as `python -m src export` writes it: {first_line(error)}"
+        ) from error
+    if sha256(path) != expected:
+        raise UserError(f"{path} is not the file that {architecture(path)} was written with: its checksum differs")
+    add_module_folders(path.parents[1])
+    weights, _ = read_weights(str(path))
+    return TrainedRun(_classifier(content, weights, spec, path), config, path)
+
+
+def _classifier(model: dict[str, Any], weights: dict[str, Tensor], spec: ImageSpec, path: Path) -> ImageClassifier:
+    net = _net(model)
+    fit_head(net, len(spec.classes))
     check_same_network(net.state_dict(), weights, str(path))
     net.load_state_dict(weights)
-    return TrainedRun(ImageClassifier(net, ImageSpec(**content[SPEC])), config, path)
+    return ImageClassifier(net, spec)
 
 
 def _net(model: dict[str, Any]) -> nn.Module:

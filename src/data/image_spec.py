@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,6 +43,14 @@ class ImageSpec:
     white: dict[str, float] = field(default_factory=dict)
     multi_label: bool = False
     threshold: float = 0.5
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> ImageSpec:
+        """From the values of `dataclasses.asdict`, in which JSON has lists for tuples."""
+        own: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
+        }
+        return cls(**own)
 
     def probabilities(self, logits_BK: Tensor) -> Tensor:
         """Class probabilities (B, K), which add up to 1 unless an image can have several classes."""

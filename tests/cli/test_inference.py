@@ -5,17 +5,20 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 from PIL import Image
 
 from src.cli import trained_run
 from src.cli.main import main
 from src.cli.overview import answer
 from src.data import Shapes
-from src.inference.export import METADATA
+from src.data.image_spec import ImageSpec
+from src.inference.exported_file import METADATA
 from src.runtime.checkpoint_file import read, write
 from tests.conftest import TINY
 
@@ -72,12 +75,43 @@ def test_the_network_of_a_checkpoint(run_directory: Path, fails: Callable[..., s
     assert "as it was made from Python" in fails("predict", "--run=python.ckpt", "a.png")
 
 
+def test_a_network_whose_head_was_replaced_for_the_classes_of_the_data(tmp_path: Path) -> None:
+    net = torchvision.models.squeezenet1_1(num_classes=3)
+    spec = ImageSpec(("a", "b", "c"), (0.0,) * 3, (1.0,) * 3, (32, 32), 3)
+    weights = {f"net.{name}": value for name, value in net.state_dict().items()}
+    config = {"model": {"net": {"class_path": "torchvision.models.squeezenet1_1"}}}
+    write({"config": config, "spec": asdict(spec), "state_dict": weights}, tmp_path / "a.ckpt")
+    classifier = trained_run.load(str(tmp_path / "a.ckpt")).classifier
+    assert classifier(torch.zeros(1, 40, 50, 3, dtype=torch.uint8)).shape == (1, 3)
+
+
 def test_the_help_of_predict_names_its_arguments_and_says_what_it_does_without_files(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert answer(["predict", "--run", "a", "--help"]) == 0
     text = capsys.readouterr().out
     assert "--top_k" in text and "Without PATH, the test set" in text
+
+
+@pytest.mark.export
+def test_safetensors_with_the_architecture_as_json_give_identical_logits(
+    run_directory: Path, images: Path, cli: Callable[..., None], fails: Callable[..., str], tmp_path: Path
+) -> None:
+    output = tmp_path / "model.safetensors"
+    with pytest.raises(SystemExit) as stop:
+        cli("export", f"--run={run_directory}", "--format=safetensors", f"--output={output}", str(images))
+    assert stop.value.code == 0
+    saved = json.loads((tmp_path / "model.json").read_text())
+    assert saved["net"]["class_path"] == "src.models.SimpleCNN" and saved["net"]["init_args"]["image_size"] == 12
+    assert {"classes", "image_spec", "config", "version", "checkpoint_sha256"} <= saved.keys()
+    images_BHWC = torch.randint(256, (5, 17, 12, 3), dtype=torch.uint8)
+    own, loaded = (trained_run.load(str(path)).classifier for path in (run_directory, output))
+    logits_BK, loaded_BK = (one.net(one.preprocessing(images_BHWC)) for one in (own, loaded))
+    assert torch.equal(loaded_BK, logits_BK) and loaded.spec == own.spec
+    output.write_bytes(output.read_bytes()[:-1] + b"x")
+    assert "its checksum differs" in fails("predict", f"--run={output}", str(images))
+    (tmp_path / "model.json").unlink()
+    assert "model.json next to it" in fails("predict", f"--run={output}", str(images))
 
 
 @pytest.mark.slow

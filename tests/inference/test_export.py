@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,14 @@ from torch import Tensor, nn
 
 from src.data.image_spec import ImageSpec
 from src.errors import UserError
-from src.inference import export as module
-from src.inference.export import METADATA, Comparison, Format, compare, decoded, export, load
+from src.inference import exported_file
+from src.inference.export import Comparison, compare, decoded, export
+from src.inference.exported_file import METADATA, SUFFIXES, Exported, Format, load
 from src.inference.image_classifier import ImageClassifier
 from tests.conftest import ROOT
 
 SPEC = ImageSpec(("a", "b", "c"), (0.5,) * 3, (0.2,) * 3, (8, 8), 3, "crop", stored_size=(10, 10))
-METADATA_OF_TEST = {"classes": list(SPEC.classes), "image_spec": {"stored_size": [10, 10]}, "version": "1"}
+METADATA_OF_TEST = {"classes": list(SPEC.classes), "image_spec": json.loads(json.dumps(asdict(SPEC))), "version": "1"}
 
 
 def classifier(net: nn.Module | None = None) -> ImageClassifier:
@@ -44,10 +46,11 @@ FORMATS = [pytest.param("torch-export", marks=pytest.mark.slow), pytest.param("o
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.filterwarnings("default")  # those of the exporter
 def test_an_exported_network_takes_images_of_any_size(form: Format, tmp_path: Path) -> None:
-    output = tmp_path / f"new/model{module.SUFFIXES[form]}"
-    compared = export(classifier(), output, form, images(), METADATA_OF_TEST)
+    output = tmp_path / f"new/model{SUFFIXES[form]}"
+    compared = export(classifier(), output, form, images(), METADATA_OF_TEST, load)
     assert compared.images == compared.agreeing == 7 and compared.largest < 1e-5
-    assert compare(classifier(), load(output), images()).largest < 1e-5
+    assert compare(classifier(), load(output).probabilities, images()).largest < 1e-5
+    assert load(output).spec == SPEC
     assert [path.name for path in output.parent.iterdir()] == [output.name]
     if form == "torch-export":
         saved = {METADATA: ""}
@@ -63,7 +66,7 @@ def test_an_exported_network_takes_images_of_any_size(form: Format, tmp_path: Pa
 def test_the_example_of_the_docs_runs_without_the_project(tmp_path: Path) -> None:
     Image.new("RGB", (30, 20), (200, 10, 10)).save(tmp_path / "image.png")
     own = classifier()
-    export(own, tmp_path / "model.onnx", "onnx", decoded(iter([f"{tmp_path}/image.png"]), own), METADATA_OF_TEST)
+    export(own, tmp_path / "model.onnx", "onnx", decoded(iter([f"{tmp_path}/image.png"]), own), METADATA_OF_TEST, load)
     example = re.findall(r"```text\n(import json\n.*?)```", (ROOT / "docs/inference.md").read_text(), re.DOTALL)
     done = subprocess.run([sys.executable, "-c", *example], cwd=tmp_path, capture_output=True, text=True, check=True)
     name, probability = done.stdout.split()
@@ -72,23 +75,24 @@ def test_the_example_of_the_docs_runs_without_the_project(tmp_path: Path) -> Non
     assert float(probability) == pytest.approx(expected_K.max().item(), abs=1e-4)
 
 
-def wrong(images_BHWC: Tensor) -> Tensor:
-    return classifier()(images_BHWC) + torch.tensor([0.001, 0.0, 0.0])
+def wrong(path: Path) -> Exported:
+    return Exported(lambda images_BHWC: classifier()(images_BHWC) + torch.tensor([0.001, 0.0, 0.0]), SPEC)
 
 
 def test_a_file_that_computes_something_else_is_refused(tmp_path: Path, monkeypatch: Any) -> None:
     output = tmp_path / "model.pt2"
     output.write_text("before")
-    monkeypatch.setattr(module, "_program", lambda own: None)
+    monkeypatch.setattr(exported_file, "_program", lambda own: None)
     monkeypatch.setattr(torch.export, "save", lambda program, path, extra_files: path.write_text("after"))
-    monkeypatch.setattr(module, "load", lambda path: wrong)
     with torch.inference_mode(), pytest.raises(UserError, match=r"by up to 0.001 in a probability"):
-        export(classifier(), output, "torch-export", images(), {})
+        export(classifier(), output, "torch-export", images(), {}, wrong)
     with pytest.raises(UserError, match="no image to compare"):
-        export(classifier(), output, "torch-export", iter(()), {})
+        export(classifier(), output, "torch-export", iter(()), {}, wrong)
+    with pytest.raises(UserError, match=r"must end in \.onnx"):
+        export(classifier(), output, "onnx", images(), {}, wrong)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["before"]
-    monkeypatch.setattr(module, "load", lambda path: classifier())
-    assert export(classifier(), output, "torch-export", images(), {}) == Comparison(7, 0.0, 7)
+    same = export(classifier(), output, "torch-export", images(), {}, lambda path: Exported(classifier(), SPEC))
+    assert same == Comparison(7, 0.0, 7)
     assert [path.read_text() for path in tmp_path.iterdir()] == ["after"]
 
 
@@ -99,6 +103,6 @@ class DependsOnValues(nn.Module):
 
 @pytest.mark.slow
 def test_a_network_that_cannot_be_exported_is_refused_with_the_reason(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"cannot be exported: .*predict --run"):
-        export(classifier(DependsOnValues()), tmp_path / "model.pt2", "torch-export", images(), {})
+    with pytest.raises(UserError, match=r"cannot be exported: .*--format safetensors"):
+        export(classifier(DependsOnValues()), tmp_path / "model.pt2", "torch-export", images(), {}, load)
     assert not list(tmp_path.iterdir())

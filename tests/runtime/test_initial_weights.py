@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,9 @@ def test_what_cannot_be_taken_is_refused_in_one_paragraph(write: Any, match: str
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.export
 def test_safetensors_are_taken(tmp_path: Path) -> None:
-    safetensors = pytest.importorskip("safetensors.torch")
+    safetensors = import_module("safetensors.torch")
     safetensors.save_file(WEIGHTS, tmp_path / "w.safetensors")
     model = classifier(net=net())
     load_initial_weights(model, str(tmp_path / "w.safetensors"))
