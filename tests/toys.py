@@ -154,12 +154,12 @@ def last_checkpoint(directory: Path) -> dict[str, Any]:
 Scalars = dict[str, list[tuple[int, float]]]
 
 
-def logged_scalars(directory: Path) -> Scalars:
-    """The step and value of each scalar of training and validation. Renames the event files in the order in which
-    they were written, since TensorBoard reads those of the same second in any order."""
+def logged_scalars(directory: Path, prefixes: tuple[str, ...] = ("train/", "val/")) -> Scalars:
+    """The step and value of each scalar, by default of training and validation. Renames the event files in the order
+    in which they were written, since TensorBoard reads those of the same second in any order."""
     files = sorted(directory.glob("events.*"), key=lambda path: [int(x) for x in path.name.split(".") if x.isdigit()])
     for number, path in enumerate(files):
         path.rename(directory / f"events.out.tfevents.{number:010}")
     events = EventAccumulator(str(directory), {"scalars": 0}).Reload()
-    names = [name for name in events.Tags()["scalars"] if name.startswith(("train/", "val/"))]
+    names = [name for name in events.Tags()["scalars"] if name.startswith(prefixes)]
     return {name: [(event.step, event.value) for event in events.Scalars(name)] for name in names}

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from src import rng
 from src.callbacks.class_names import class_names
 from src.callbacks.display_only import display_only
+from src.callbacks.sharded_network import IS_SHARDED, is_sharded
 from src.callbacks.tensorboard import summary_writer
 from src.data import ImageDataModule
 from src.models.class_activation import evaluating
@@ -45,6 +46,8 @@ class EmbeddingProjector(Callback):
         net, writer = getattr(pl_module, "net", None), summary_writer(trainer)
         if not writer or not isinstance(data, ImageDataModule) or not isinstance(net, nn.Module):
             return
+        if is_sharded(trainer, net):
+            return writer.add_text("run/projector", f"No embeddings: {IS_SHARDED}.")
         with display_only("the page PROJECTOR"):
             images_NHWC, labels_N = data.image_set("train")
             sample_B = rng.permutation(len(data.val_indices), 0, rng.Stream.SPLIT)[: self.num_images]

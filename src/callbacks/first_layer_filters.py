@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from src.callbacks.display_only import display_only
 from src.callbacks.image_grid import image_grid
 from src.callbacks.log_image import image_loggers, log_image
+from src.callbacks.sharded_network import complete
 
 MAX_FILTERS = 64
 
@@ -29,9 +30,12 @@ class FirstLayerFilters(Callback):
 
     def _show(self, trainer: Trainer, pl_module: LightningModule, state: str) -> None:
         layer = next((one for one in pl_module.modules() if isinstance(one, nn.Conv2d)), None)
-        if layer is not None and layer.weight.shape[1] in (1, 3) and image_loggers(trainer):
+        if layer is None or layer.weight.shape[1] not in (1, 3):
+            return
+        weight_FChw = complete(layer.weight.detach())
+        if image_loggers(trainer):
             with display_only("the filters of the first layer"):
-                filters_FhwC = scaled(layer.weight.detach()[:MAX_FILTERS]).permute(0, 2, 3, 1)
+                filters_FhwC = scaled(weight_FChw[:MAX_FILTERS]).permute(0, 2, 3, 1)
                 size = "x".join(map(str, layer.kernel_size))
                 title = f"First layer, {state}: {len(filters_FhwC)} of {layer.out_channels} filters of {size}"
                 figure = image_grid(filters_FhwC, [""] * len(filters_FhwC), 8, title)

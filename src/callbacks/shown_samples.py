@@ -15,6 +15,7 @@ from src.callbacks.class_names import class_names
 from src.callbacks.display_only import display_only
 from src.callbacks.image_grid import image_grid
 from src.callbacks.log_image import image_loggers, log_image, log_missing
+from src.callbacks.sharded_network import IS_SHARDED, is_sharded
 from src.callbacks.test_samples import TestSamples, TestSamplesCallback
 from src.data import ImageDataModule
 from src.models.class_activation import class_activation_maps
@@ -108,6 +109,8 @@ class MistakeMaps(_ShownSamples):
         net = getattr(pl_module, "net", None)
         if not len(rows_B) or not isinstance(net, torch.nn.Module):
             return log_missing(trainer, _MAPS, "No mistakes, of which there could be class-activation maps")
+        if is_sharded(trainer, net):
+            return log_missing(trainer, _MAPS, f"No class-activation maps: {IS_SHARDED}")
         images_BHWC = images_of(data, samples, rows_B)
         classes_B = torch.stack([samples.logits_NK[rows_B].argmax(-1), samples.labels_N[rows_B]], 1).flatten()
         maps_BHW = activation_maps(net, data, images_BHWC.repeat_interleave(2, 0), classes_B)

@@ -13,6 +13,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from src.callbacks.display_only import display_only
+from src.callbacks.sharded_network import complete
 from src.data.batch import Batch
 
 _RESIDENT_PAGES = Path("/proc/self/statm")  # Linux
@@ -50,10 +51,10 @@ class TrainingHealth(Callback):
         every = trainer.log_every_n_steps  # pyright: ignore[reportAttributeAccessIssue]
         # An optimizer may evaluate the loss several times per step.
         due = every > 0 and (trainer.global_step + 1) % every == 0 and self._weights is None
-        if due and trainer.loggers and trainer.is_global_zero:
+        if due and trainer.loggers:  # on all ranks, as they may have shards
             with display_only("the norm of the gradient"):
                 gradients = [weight.grad for weight in pl_module.parameters() if weight.grad is not None]
-                self._gradient_norm = get_total_norm(gradients)
+                self._gradient_norm = complete(get_total_norm(gradients))
                 self._weights = [weight.detach().clone() for weight in _trained(pl_module)]
 
     @torch.no_grad()
@@ -64,7 +65,7 @@ class TrainingHealth(Callback):
         if self._weights is None or self._gradient_norm is None:
             return
         updates = [new - old for new, old in zip(_trained(pl_module), self._weights, strict=True)]
-        ratio = get_total_norm(updates) / get_total_norm(self._weights)
+        ratio = complete(get_total_norm(updates)) / complete(get_total_norm(self._weights))
         # Reading these waits for the step, so the time after them is that of all steps.
         values = {"gradient_norm": self._gradient_norm.item(), "update_ratio": ratio.item()}
         if self._images:

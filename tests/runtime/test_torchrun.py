@@ -18,6 +18,7 @@ from tests.conftest import ROOT, TINY
 from tests.toys import last_checkpoint, logged_scalars
 
 pytestmark = pytest.mark.slow
+needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the ranks in /proc")
 
 ARGUMENTS = [*TINY, "--trainer.max_epochs=4", "--trainer.log_every_n_steps=1", "--trainer.callbacks+=src.callbacks.EMA"]
 ARGUMENTS += ["--trainer.default_callbacks.checkpoints.every_n_steps=1", "--test_after_fit=false"]
@@ -46,12 +47,15 @@ def kill_rank_one(process: subprocess.Popen[str]) -> None:
             os.kill(int(child), signal.SIGKILL)
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    output, _ = (process := torchrun(folder, "--standalone")).communicate(timeout=240)
+def fit(folder: Path, arguments: list[str] = ARGUMENTS) -> Path:
+    output, _ = (process := torchrun(folder, "--standalone", arguments=arguments)).communicate(timeout=240)
     assert process.returncode == 0, output[-3000:]
     return only_run(folder)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fit(tmp_path_factory.mktemp("undisturbed"))
 
 
 def only_run(folder: Path) -> Path:
@@ -60,7 +64,33 @@ def only_run(folder: Path) -> Path:
     return directory
 
 
-@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the ranks in /proc")
+def kill_and_restart(folder: Path, *options: str, arguments: list[str] = ARGUMENTS) -> Path:
+    """Kills rank 1 after two epochs; returns the run that the processes started again have resumed."""
+    process = torchrun(folder, *options, arguments=[*arguments, "--trainer.callbacks+=tests.cluster.pace.Pace"])
+    assert process.stdout
+    lines = []
+    for line in process.stdout:
+        lines.append(line)
+        if line.startswith("epoch 2/4"):
+            break
+    kill_rank_one(process)
+    lines += process.stdout.readlines()
+    process.stdout.close()
+    output = "".join(lines)
+    assert process.wait(60) == 0, output[-5000:]
+    directory = only_run(folder)
+    assert re.search(rf"job \S+, restart 1: resumes logs/run/{directory.name}", output)
+    return directory
+
+
+def assert_equal(directory: Path, other: Path) -> None:
+    states = [last_checkpoint(run) for run in (directory, other)]
+    for entry in ("state_dict", "current_model_state", "optimizer_states"):
+        torch.testing.assert_close(states[0][entry], states[1][entry], rtol=0, atol=0)
+    assert logged_scalars(directory) == logged_scalars(other)
+
+
+@needs_proc
 @pytest.mark.parametrize(
     "options",
     [
@@ -73,26 +103,25 @@ def only_run(folder: Path) -> Path:
 def test_a_killed_rank_starts_again_and_resumes_exactly(
     options: tuple[str, ...], tmp_path: Path, undisturbed: Path
 ) -> None:
-    process = torchrun(tmp_path, *options, arguments=[*ARGUMENTS, "--trainer.callbacks+=tests.cluster.pace.Pace"])
-    assert process.stdout
-    lines = []
-    for line in process.stdout:
-        lines.append(line)
-        if line.startswith("epoch 2/4"):
-            break
-    kill_rank_one(process)
-    lines += process.stdout.readlines()
-    process.stdout.close()
-    output = "".join(lines)
-    assert process.wait(60) == 0, output[-5000:]
-    directory = only_run(tmp_path)
-    assert re.search(rf"job \S+, restart 1: resumes logs/run/{directory.name}", output)
+    directory = kill_and_restart(tmp_path, *options)
     if "--rdzv_id=17" in options:
         assert directory.name == "job-17"
-    states = [last_checkpoint(run) for run in (directory, undisturbed)]
-    for entry in ("state_dict", "current_model_state", "optimizer_states"):
-        torch.testing.assert_close(states[0][entry], states[1][entry], rtol=0, atol=0)
-    assert logged_scalars(directory) == logged_scalars(undisturbed)
+    assert_equal(directory, undisturbed)
+
+
+@needs_proc
+def test_a_killed_rank_of_a_sharded_network_does_too(tmp_path: Path, undisturbed: Path) -> None:
+    strategy = ["--trainer.strategy=src.runtime.fsdp.FSDP", "--trainer.strategy.min_parameters=300"]
+    report = ["--trainer.default_callbacks.report=src.callbacks.report.Report", "--test_after_fit=true"]
+    arguments = [*ARGUMENTS, *strategy, *report]
+    for name in ("killed", "undisturbed"):
+        (tmp_path / name).mkdir()
+    killed = kill_and_restart(tmp_path / "killed", "--standalone", arguments=arguments)
+    assert_equal(killed, alone := fit(tmp_path / "undisturbed", arguments))
+    for name in ("watch/gradient_norm", "watch/update_ratio"):
+        sharded, complete = (logged_scalars(run, (name,))[name] for run in (alone, undisturbed))
+        torch.testing.assert_close(torch.tensor(sharded), torch.tensor(complete), rtol=1e-3, atol=1e-5)
+    assert "Robustness and cost are not measured: the network is sharded" in (killed / "report.md").read_text()
 
 
 def test_a_mistake_ends_all_ranks_with_one_paragraph(tmp_path: Path) -> None:

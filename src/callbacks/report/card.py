@@ -17,6 +17,7 @@ from torch import nn
 from src.callbacks.class_names import class_names
 from src.callbacks.report import facts, figures, measurements, scores
 from src.callbacks.report.network import NetworkOnImages
+from src.callbacks.sharded_network import IS_SHARDED, is_sharded
 from src.callbacks.shown_samples import activation_maps, captions, confident_mistakes, images_of
 from src.callbacks.test_samples import TestSamples
 from src.data import ImageDataModule
@@ -126,9 +127,8 @@ class Card:
     def _network(self) -> NetworkOnImages | None:
         if not self._data:
             self._missing.append("The images are not those of an ImageDataModule: nothing that needs them is measured.")
-        elif not NetworkOnImages.is_possible(self._trainer):
-            name = type(self._trainer.strategy).__name__
-            self._missing.append(f"{name} divides the network between processes: robustness and cost are not measured.")
+        elif is_sharded(self._trainer, self._module):
+            self._missing.append(f"Robustness and cost are not measured: {IS_SHARDED}.")
         else:
             return NetworkOnImages(self._trainer, self._module, self._data)
         return None
@@ -152,7 +152,7 @@ class Card:
             return False
         images_BHWC = images_of(self._data, self._samples, rows_B)
         maps_BHW = None
-        if isinstance(net, nn.Module) and NetworkOnImages.is_possible(self._trainer):
+        if isinstance(net, nn.Module) and not is_sharded(self._trainer, net):
             classes_B = self._samples.logits_NK[rows_B].argmax(-1)
             with self._part("What the network looks at"):
                 maps_BHW = activation_maps(net, self._data, images_BHWC, classes_B)

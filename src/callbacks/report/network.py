@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import torch
 from lightning import LightningModule, Trainer
-from lightning.pytorch.strategies import DDPStrategy, ParallelStrategy
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -37,11 +36,6 @@ class NetworkOnImages:
         self._precision = trainer.precision_plugin
         self._module = module
         self._data = data
-
-    @staticmethod
-    def is_possible(trainer: Trainer) -> bool:
-        """Whether each rank has a complete network, so that one can run it without the others."""
-        return not isinstance(trainer.strategy, ParallelStrategy) or isinstance(trainer.strategy, DDPStrategy)
 
     def logits(self, subset: Subset, indices_N: Tensor, change: Change | None = None) -> Tensor:
         """Logits (N, K) on the CPU.

@@ -17,7 +17,6 @@ class Run(TestSamplesCallback):
     """Runs the network on the test images again."""
 
     def on_test_samples(self, trainer: Any, pl_module: LightningModule, samples: TestSamples) -> None:
-        assert NetworkOnImages.is_possible(trainer)
         network = NetworkOnImages(trainer, pl_module, trainer.datamodule)
         self.samples, indices_N = samples, samples.indices_N
         self.again_NK = network.logits("test", indices_N)
