@@ -86,9 +86,9 @@ class ImageFolder(ImageDataModule):
         if image_size < 1:
             raise ValueError(f"image_size {image_size} must be at least 1")
         crops = [step.size for step in self.augment if isinstance(step, RandomResizedCrop)]
-        if any(size != image_size for size in crops):
+        if any(size > image_size for size in crops):
             raise ValueError(
-                f"RandomResizedCrop has size {crops[0]} and data.image_size is {image_size}; set both alike"
+                f"RandomResizedCrop has size {max(crops)}, more than data.image_size {image_size}; set both alike"
             )
         stored_size = stored_size or (round(image_size * 8 / 7) if crops else image_size)
         if stored_size < image_size:

@@ -62,8 +62,9 @@ class ImageSpec:
 
 
 def center(images_BCHW: Tensor, size: tuple[int, int]) -> Tensor:
-    """The middle `size` rows and columns of images, which may be larger."""
-    (height, width), (rows, columns) = images_BCHW.shape[-2:], size
+    """The middle `size` rows and columns of images that have more."""
+    height, width = images_BCHW.shape[-2:]
+    rows, columns = min(size[0], height), min(size[1], width)
     top, left = (height - rows) // 2, (width - columns) // 2
     return images_BCHW[..., top : top + rows, left : left + columns]
 

@@ -201,6 +201,14 @@ def test_a_larger_cache_is_cropped_in_training_and_centered_in_evaluation(tmp_pa
     assert ready(tmp_path / "p", image_size=14, stored_size=18).image_set("train").images_NHWC.shape[1] == 18
 
 
+def test_crops_may_be_smaller_than_what_evaluation_sees(tmp_path: Path) -> None:
+    made = ready(fill(tmp_path / "p"), image_size=14, augment=[RandomResizedCrop(10)], test_fraction=0.0)
+    images_BCHW = made.image_set("train").images_NHWC[:2].permute(0, 3, 1, 2) / 255
+    crops_BCHW = made.augment_images(images_BCHW, torch.tensor([0, 1]), 0)
+    assert made.normalize_images(crops_BCHW).shape == (2, 3, 10, 10)
+    assert made.normalize_images(images_BCHW).shape == (2, 3, 14, 14)
+
+
 def test_missing_test_set_is_reported(tmp_path: Path) -> None:
     undivided = data(fill(tmp_path / "p"), test_fraction=0.0)
     assert not undivided.has_test
@@ -281,7 +289,7 @@ def test_batches_are_channels_last(tmp_path: Path) -> None:
         ({"split": "tail"}, "split tail would validate on the last classes only"),
         ({"mean": [0.5]}, r"mean \[0.5\] must have 3 numbers"),
         ({"stored_size": 3}, "stored_size 3 must be at least image_size 4"),
-        ({"augment": [RandomResizedCrop(5)]}, "RandomResizedCrop has size 5 and data.image_size is 4"),
+        ({"augment": [RandomResizedCrop(5)]}, "RandomResizedCrop has size 5, more than data.image_size 4"),
         ({"white": 0.0}, "white 0.0 must be above 0"),
         ({"std": [0.5, 0.5, 0]}, r"std \[0.5, 0.5, 0\] must be above 0"),
     ],

@@ -47,7 +47,8 @@ class RandomResizedCrop(Augmentation):
     ) -> None:
         """
         Args:
-            size: height and width of the result in pixels.
+            size: height and width of the result in pixels: that of evaluation (`data.image_size`), or less, as in
+                Touvron 2019 (arXiv 1906.06423), for a network that takes any size: objects appear larger in crops.
             scale: area of the crop as a fraction of the image, from and to. 0.08 is usual for training from scratch
                 with many epochs; for fine-tuning and few epochs 0.35 and more.
             ratio: width divided by height of the crop, from and to.
