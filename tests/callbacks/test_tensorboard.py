@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import CSVLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from src.callbacks.scalar_layout import LAYOUT
-from src.callbacks.tensorboard import summary_writer
+from src.callbacks.tensorboard import RunTensorBoardLogger, summary_writer
 from src.data import ImageSet
 from src.models import DeepCNN
 from src.optim.warmup_decay import WarmupDecay
@@ -87,6 +87,17 @@ def test_each_chart_of_the_layout_has_scalars(events: EventAccumulator) -> None:
     for charts in LAYOUT.values():
         for _, tags in charts.values():
             assert all(any(re.search(tag, name) for name in names) for tag in tags)
+
+
+@pytest.mark.parametrize(("groups", "shown"), [(4, {f"train/lr/pg{n}" for n in range(1, 5)}), (5, {"train/lr"})])
+def test_of_many_parameter_groups_there_is_one_learning_rate(groups: int, shown: set[str], tmp_path: Path) -> None:
+    logger = RunTensorBoardLogger(tmp_path, name="", version="")
+    logger.log_metrics({f"lr-SGD/pg{n}": 0.1 * n for n in range(1, groups + 1)}, 0)
+    logger.finalize("success")
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert set(events.Tags()["scalars"]) == shown
+    if groups > 4:
+        assert events.Scalars("train/lr")[0].value == pytest.approx(0.5)
 
 
 def test_without_a_tensorboard_logger_there_is_no_writer(tmp_path: Path) -> None:
