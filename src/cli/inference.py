@@ -7,8 +7,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -19,17 +20,24 @@ from src.errors import UserError
 from src.inference import exported_file
 from src.inference.export import decoded, export
 from src.inference.exported_file import SUFFIXES, Exported, sha256
+from src.inference.image_classifier import ImageClassifier
 from src.inference.image_paths import image_paths, listed
-from src.inference.prediction import predict
+from src.inference.prediction import Probabilities, predict
 from src.runtime.job import Job
+
+CALIBRATION_IMAGES = 256  # for the quantization; 1,024 gave the same agreement
+_SOURCES = {"--run", "--exported"}
 
 
 def run(arguments: list[str]) -> int | None:
     """Runs a subcommand; returns its exit code, or None if these arguments are for another command line."""
-    if arguments[:1] == ["predict"] and any(argument.partition("=")[0] == "--run" for argument in arguments):
-        given, unknown = inference_arguments.predict().parse_known_intermixed_args(arguments[1:])
-        if unknown or not (given.paths or given.list):  # those of LightningCLI
-            return None
+    if arguments[:1] == ["predict"] and _SOURCES & {text.partition("=")[0] for text in arguments}:
+        parser = inference_arguments.predict()
+        given, unknown = parser.parse_known_intermixed_args(arguments[1:])
+        if unknown or not (given.paths or given.list):
+            if given.run:  # those of LightningCLI
+                return None
+            parser.error(f"unrecognized arguments: {' '.join(unknown)}" if unknown else "--exported needs PATH")
         _check_alone("predict")
         return _predict(given)
     if arguments[:1] == ["export"]:
@@ -41,20 +49,20 @@ def run(arguments: list[str]) -> int | None:
 
 
 def _predict(given: argparse.Namespace) -> int:
-    trained = trained_run.load(given.run)
-    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
-    classifier = trained.classifier.to(device)
-
-    def probabilities(images_BSSC: Tensor) -> Tensor:
-        return classifier.of_resized(images_BSSC.to(device))
-
-    print(f"weights: {trained.checkpoint}", file=sys.stderr)
+    if given.exported and given.exported.suffix != SUFFIXES["safetensors"]:
+        weights, directory = given.exported, given.exported.parent
+        probabilities, spec = exported_file.load(weights)
+    else:
+        trained = trained_run.load(str(given.exported or given.run))
+        weights, directory, spec = trained.checkpoint, trained.directory, trained.classifier.spec
+        probabilities = _on_accelerator(trained.classifier)
+    print(f"weights: {weights}", file=sys.stderr)
     with _places(given) as places:
         counts = predict(
             image_paths(places),
             probabilities,
-            classifier.spec,
-            given.output or trained.directory / "file_predictions.csv",
+            spec,
+            given.output or directory / "file_predictions.csv",
             top_k=given.top_k,
             batch_size=given.batch_size,
             num_workers=given.num_workers,
@@ -64,10 +72,21 @@ def _predict(given: argparse.Namespace) -> int:
     return 3 if counts.bad else 0
 
 
+def _on_accelerator(classifier: ImageClassifier) -> Probabilities:
+    device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    classifier = classifier.to(device)
+    return lambda images_BSSC: classifier.of_resized(images_BSSC.to(device))
+
+
 def _export(given: argparse.Namespace) -> None:
+    if given.quantize and given.format != "onnx":
+        raise UserError(f"--quantize {given.quantize} is for --format onnx, not {given.format}")
     trained = trained_run.load(given.run)
     classifier, checkpoint = trained.classifier, trained.checkpoint
-    output = given.output or trained.directory / "export" / f"model{SUFFIXES[given.format]}"
+    output = (
+        given.output
+        or trained.directory / "export" / f"model{'_int8' if given.quantize else ''}{SUFFIXES[given.format]}"
+    )
     metadata = {
         "classes": list(classifier.spec.classes),
         "image_spec": asdict(classifier.spec),
@@ -75,8 +94,16 @@ def _export(given: argparse.Namespace) -> None:
         "version": versions(),
         "checkpoint_sha256": sha256(checkpoint),
     }
-    images = decoded(image_paths(given.paths), classifier)
-    compared = export(classifier, output, given.format, images, metadata, _exported)
+
+    def images(subset: Literal["train", "val"], count: int) -> Iterator[Tensor]:
+        if given.paths:
+            return islice(decoded(image_paths(given.paths), classifier), count)
+        return trained_run.images(trained.config, subset, count)
+
+    calibration = images("train", CALIBRATION_IMAGES) if given.quantize else None
+    compared = export(
+        classifier, output, given.format, images("val", given.compare_images), metadata, _exported, calibration
+    )
     print(
         f"{output}: {compared.agreeing:,} of {compared.images:,} images have the same class as by {checkpoint}, and "
         f"the largest difference of a probability is {compared.largest:.1e}"

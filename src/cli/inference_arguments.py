@@ -14,12 +14,21 @@ Without PATH, the test set of the run's data is predicted, into predictions.csv 
 arguments are then those of `python -m src test`."""
 _EXPORT = """The file takes decoded images, uint8 (B, H, W, 3) of any size, and returns probabilities: resize, crop and
 normalization are in it, class names and configuration in its metadata. It is written after a comparison with the
-run's network on the images of PATH."""
+run's network on images: refused if a class differs, or a probability by more than 1e-4; after --quantize, if less than
+95 % of the classes agree."""
 
 
 def predict() -> argparse.ArgumentParser:
-    """`--run RUN PATH...`"""
+    """`--run RUN PATH...` or `--exported FILE PATH...`"""
     parser = _parser("predict", "--run RUN [PATH ...]", _PREDICT)
+    network = parser.add_mutually_exclusive_group(required=True)
+    _add_run(network)
+    network.add_argument(
+        "--exported",
+        metavar="FILE",
+        type=_path,
+        help="a .onnx, .pt2 or .safetensors file of `export` instead",
+    )
     parser.add_argument("paths", metavar="PATH", nargs="*", help="a file, a folder with all images in it, or a pattern")
     parser.add_argument("--list", metavar="FILE", help="a file with one PATH per line; - is the standard input")
     parser.add_argument(
@@ -50,9 +59,19 @@ def predict() -> argparse.ArgumentParser:
 
 
 def export() -> argparse.ArgumentParser:
-    """`--run RUN --format FORMAT PATH...`"""
-    parser = _parser("export", "--run RUN --format FORMAT PATH [PATH ...]", _EXPORT)
-    parser.add_argument("paths", metavar="PATH", nargs="+", help="images to compare on: files, folders, patterns")
+    """`--run RUN --format FORMAT`"""
+    parser = _parser("export", "--run RUN --format FORMAT [PATH ...]", _EXPORT)
+    _add_run(parser, required=True)
+    parser.add_argument(
+        "paths",
+        metavar="PATH",
+        nargs="*",
+        help="images to compare on: files, folders, patterns (default: the validation images of the run)",
+    )
+    parser.add_argument(
+        "--compare_images", metavar="N", type=int, default=1000, help="at most this many images (default: 1000)"
+    )
+    parser.add_argument("--quantize", choices=("int8",), help="8-bit weights and inputs of layers, for onnx")
     parser.add_argument("--format", choices=("onnx", "torch-export", "safetensors"), required=True, help="of the file")
     parser.add_argument("--output", metavar="FILE", type=_path, help="(default: export/ in the run directory)")
     return parser
@@ -67,8 +86,11 @@ def _parser(name: str, usage: str, epilog: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    parser.add_argument("--run", metavar="RUN", required=True, type=os.path.expanduser, help=_RUN)
     return parser
+
+
+def _add_run(parser: argparse._ActionsContainer, required: bool = False) -> None:
+    parser.add_argument("--run", metavar="RUN", required=required, type=os.path.expanduser, help=_RUN)
 
 
 def _path(text: str) -> Path:

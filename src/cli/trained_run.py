@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 from src.classifier import SPEC
 from src.cli.faults import is_fault
 from src.cli.parser import Parser
+from src.data import ImageDataModule
 from src.data.image_spec import ImageSpec
 from src.errors import UserError, first_line
 from src.inference.exported_file import SUFFIXES, architecture, sha256
@@ -60,6 +62,17 @@ def load(reference: str) -> TrainedRun:
     return TrainedRun(classifier, content["config"], path)
 
 
+def images(config: dict[str, Any], subset: Literal["train", "val"], count: int) -> Iterator[Tensor]:
+    """The first images of a run's training or validation samples, as its network takes them, uint8 (B, H, W, 3)."""
+    data: ImageDataModule = _instance(ImageDataModule, "data", config["data"])
+    data.prepare_data()
+    data.setup("validate")
+    indices = (data.train_indices if subset == "train" else data.val_indices)[:count]
+    for indices_B in indices.split(64):
+        images_BHWC = data.image_set("train").images_NHWC[indices_B]
+        yield images_BHWC.expand(-1, -1, -1, 3) if images_BHWC.shape[-1] == 1 else images_BHWC
+
+
 def _load_safetensors(path: Path) -> TrainedRun:
     try:
         content = json.loads(architecture(path).read_text())
@@ -85,14 +98,19 @@ def _classifier(model: dict[str, Any], weights: dict[str, Tensor], spec: ImageSp
 
 
 def _net(model: dict[str, Any]) -> nn.Module:
+    net = _instance(nn.Module, "net", model["net"])
+    if model.get("channels_last", True):
+        net.to(memory_format=torch.channels_last)
+    return net
+
+
+def _instance(kind: type, name: str, value: Any) -> Any:
+    """An object of a class path and arguments, as the configuration has them."""
     parser = Parser()
-    parser.add_argument("--net", type=nn.Module)
+    parser.add_argument(f"--{name}", type=kind)
     try:
-        net = parser.instantiate(parser.parse_object({"net": model["net"]})).net
+        return parser.instantiate(parser.parse_object({name: value}))[name]
     except (ValueError, TypeError, RuntimeError, AssertionError, ImportError) as error:
         if is_fault(error):
             raise
         parser.error(str(error), error)
-    if model.get("channels_last", True):
-        net.to(memory_format=torch.channels_last)
-    return net

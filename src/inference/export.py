@@ -17,8 +17,10 @@ from src.data.storage.disk import exclusive
 from src.errors import UserError
 from src.inference.exported_file import SUFFIXES, Exported, Format, save
 from src.inference.image_classifier import ImageClassifier
+from src.inference.quantization import quantize
 
 LIMIT = 1e-4  # of the largest difference of a probability
+INT8_AGREEMENT = 0.95  # least fraction of images of the same class, in place of that limit
 
 
 class Comparison(NamedTuple):
@@ -36,6 +38,7 @@ def export(
     images: Iterator[Tensor],
     metadata: dict[str, Any],
     load: Callable[[Path], Exported],
+    calibration: Iterator[Tensor] | None = None,
 ) -> Comparison:
     """Writes a file that takes decoded images of any size, uint8 (B, H, W, 3), and returns probabilities (B, K).
 
@@ -47,21 +50,26 @@ def export(
         images: on which it is compared, each uint8 (1, H, W, 3).
         metadata: plain values that are saved in the file, as JSON.
         load: reads the file again.
+        calibration: images as those, by which an `onnx` file is quantized to 8 bits.
 
     Raises:
-        UserError: if the network cannot be exported, or a probability differs by more than `LIMIT`.
+        UserError: if the network cannot be exported; if a probability differs by more than `LIMIT` or a class differs;
+            or, after quantization, if the classes of fewer than `INT8_AGREEMENT` of the images agree.
     """
     if output.suffix != SUFFIXES[form]:
         raise UserError(f"output {output} must end in {SUFFIXES[form]}, by which the format {form} is recognized")
     with exclusive(output) as folder:
         part = folder / output.name
         save(classifier, part, metadata)
+        if calibration:
+            quantize(part, calibration)
         compared = compare(classifier, load(part).probabilities, images)
-        if compared.largest > LIMIT or compared.agreeing < compared.images:
+        least, limit = (INT8_AGREEMENT, 1.0) if calibration else (1.0, LIMIT)
+        if compared.largest > limit or compared.agreeing < least * compared.images:
             raise UserError(
                 f"the exported network differs on {compared.images:,} images by up to {compared.largest:.2g} in a "
-                f"probability, and agrees in the class of {compared.agreeing:,}; the limit is {LIMIT:g}. Nothing is "
-                "written"
+                f"probability, and agrees in the class of {compared.agreeing:,}; the limits are {limit:g} and "
+                f"{least:.0%}. Nothing is written"
             )
         for file in folder.iterdir():
             file.replace(output.parent / file.name)
@@ -69,7 +77,7 @@ def export(
 
 
 def compare(original: ImageClassifier, exported: Callable[[Tensor], Tensor], images: Iterator[Tensor]) -> Comparison:
-    """Compares two networks image by image. Raises UserError if there are none."""
+    """Compares two networks on batches of images. Raises UserError if there are none."""
     count, largest, agreeing = 0, 0.0, 0
     with torch.inference_mode():
         for images_BHWC in images:

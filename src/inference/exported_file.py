@@ -18,11 +18,11 @@ from torch import Tensor
 from src.data.image_spec import ImageSpec
 from src.errors import UserError, first_line, optional_package
 from src.inference.image_classifier import ImageClassifier
+from src.inference.quantization import ONNX
 
 Format = Literal["onnx", "torch-export", "safetensors"]
 SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "torch-export": ".pt2", "safetensors": ".safetensors"}
 METADATA = "metadata.json"  # the file in a .pt2 archive
-_ONNX = "the format onnx, unlike torch-export,", "onnx onnxruntime onnxscript"
 
 
 class Exported(NamedTuple):
@@ -48,7 +48,7 @@ def load(path: Path) -> Exported:
     try:
         probabilities, metadata = (_load_onnx if path.suffix == ".onnx" else _load_torch_export)(path)
         return Exported(probabilities, ImageSpec.from_json(metadata["image_spec"]))
-    except (UserError, FileNotFoundError):
+    except UserError:
         raise
     except Exception as error:  # of any type, from the reader of a damaged file
         raise UserError(f"{path} is not a file of `python -m src export`: {first_line(error)}") from error
@@ -67,7 +67,8 @@ def sha256(path: Path) -> str:
 def _save_safetensors(classifier: ImageClassifier, path: Path, metadata: dict[str, Any]) -> None:
     own = classifier.net.state_dict()
     weights = {name: value.clone(memory_format=torch.contiguous_format) for name, value in own.items()}
-    optional_package("safetensors.torch", "the format safetensors, unlike torch-export,").save_file(weights, path)
+    package = optional_package("safetensors.torch", "the format safetensors, unlike torch-export,")
+    path.write_bytes(package.save(weights))
     model = metadata["config"]["model"]
     content = {"net": model["net"], "channels_last": model["channels_last"], "weights_sha256": sha256(path), **metadata}
     architecture(path).write_text(json.dumps(content, indent=2) + "\n")
@@ -85,10 +86,14 @@ def _load_torch_export(path: Path) -> tuple[Callable[[Tensor], Tensor], dict[str
 
 
 def _save_onnx(classifier: ImageClassifier, path: Path, metadata: dict[str, Any]) -> None:
-    optional_package("onnxscript", *_ONNX)
-    exported = torch.onnx.export(
-        _program(classifier), dynamo=True, input_names=["images"], output_names=["probabilities"], verbose=False
-    )
+    optional_package("onnxscript", *ONNX)
+    program = _program(classifier)
+    try:
+        exported = torch.onnx.export(
+            program, dynamo=True, input_names=["images"], output_names=["probabilities"], verbose=False
+        )
+    except torch.onnx.OnnxExporterError as error:
+        raise UserError(f"ONNX cannot express the network: {first_line(error)}. `--format torch-export` can") from error
     assert exported is not None
     for name, value in metadata.items():
         exported.model.metadata_props[name] = value if isinstance(value, str) else json.dumps(value)
@@ -96,7 +101,7 @@ def _save_onnx(classifier: ImageClassifier, path: Path, metadata: dict[str, Any]
 
 
 def _load_onnx(path: Path) -> tuple[Callable[[Tensor], Tensor], dict[str, Any]]:
-    session = optional_package("onnxruntime", *_ONNX).InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    session = optional_package("onnxruntime", *ONNX).InferenceSession(str(path), providers=["CPUExecutionProvider"])
     found = session.get_modelmeta().custom_metadata_map
     return (
         lambda images_BHWC: torch.from_numpy(session.run(None, {"images": images_BHWC.numpy()})[0]),

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -18,7 +19,7 @@ from src.cli.main import main
 from src.cli.overview import answer
 from src.data import Shapes
 from src.data.image_spec import ImageSpec
-from src.inference.exported_file import METADATA
+from src.inference.exported_file import METADATA, SUFFIXES, Format
 from src.runtime.checkpoint_file import read, write
 from tests.conftest import TINY
 
@@ -91,6 +92,48 @@ def test_the_help_of_predict_names_its_arguments_and_says_what_it_does_without_f
     assert answer(["predict", "--run", "a", "--help"]) == 0
     text = capsys.readouterr().out
     assert "--top_k" in text and "Without PATH, the test set" in text
+
+
+FORMATS = [
+    pytest.param("torch-export", marks=pytest.mark.slow),
+    *(pytest.param(form, marks=pytest.mark.export) for form in ("onnx", "safetensors")),
+]
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.filterwarnings("default")  # those of the exporter
+def test_an_exported_file_predicts_as_the_run(
+    form: Format, run_directory: Path, images: Path, cli: Callable[..., None], tmp_path: Path, capsys: Any
+) -> None:
+    exported, expected = tmp_path / f"model{SUFFIXES[form]}", tmp_path / "run.csv"
+    with pytest.raises(SystemExit) as stop:
+        cli("export", f"--run={run_directory}", f"--format={form}", f"--output={exported}", "--compare_images=20")
+    assert stop.value.code == 0
+    assert "20 of 20 images have the same class" in capsys.readouterr().out  # of validation
+    Image.effect_noise((40, 30), 80).save(images / "other_size.png")
+    for source in (f"--exported={exported}", (f"--run={run_directory}", f"--output={expected}")):
+        with pytest.raises(SystemExit) as stop:
+            cli("predict", *([source] if isinstance(source, str) else source), str(images), "--num_workers=0")
+        assert stop.value.code == 3  # one image is damaged
+    rows, expected_rows = (
+        list(csv.DictReader(path.read_text().splitlines())) for path in (tmp_path / "file_predictions.csv", expected)
+    )
+    assert len(rows) == 10 and [row["class"] for row in rows] == [row["class"] for row in expected_rows]
+    for row, of_run in zip(rows, expected_rows, strict=True):
+        assert float(row["probability"]) == pytest.approx(float(of_run["probability"]), abs=1e-4)
+
+
+@pytest.mark.parametrize("arguments, words", [([], "--exported needs PATH"), (["a.png", "--trainer.x=1"], "trainer.x")])
+def test_predict_by_an_exported_file_takes_no_arguments_of_test(
+    arguments: list[str], words: str, cli: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        cli("predict", "--exported=model.onnx", *arguments)
+    assert stop.value.code == 2 and words in capsys.readouterr().err
+
+
+def test_only_onnx_is_quantized(fails: Callable[..., str]) -> None:
+    assert "is for --format onnx" in fails("export", "--run=a", "--format=torch-export", "--quantize=int8")
 
 
 @pytest.mark.export

@@ -63,6 +63,21 @@ def test_an_exported_network_takes_images_of_any_size(form: Format, tmp_path: Pa
 
 @pytest.mark.export
 @pytest.mark.filterwarnings("default")
+def test_a_quantized_network_is_smaller_and_refused_if_its_classes_differ(tmp_path: Path) -> None:
+    output, own = tmp_path / "model.onnx", classifier(nn.Sequential(nn.Flatten(), nn.Linear(192, 64), nn.Linear(64, 3)))
+    export(own, output, "onnx", images(), METADATA_OF_TEST, load)
+    size = output.stat().st_size
+    compared = export(own, output, "onnx", images(), METADATA_OF_TEST, load, images())
+    assert compared.images == compared.agreeing == 7 and compared.largest > 0
+    assert output.stat().st_size < size - 2 * 192 * 64 and load(output).spec == SPEC
+    black = iter([torch.zeros(1, 8, 8, 3, dtype=torch.uint8)])
+    with pytest.raises(UserError, match=r"the limits are 1 and 95%"):
+        export(own, output, "onnx", images(), METADATA_OF_TEST, load, black)
+    assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+
+
+@pytest.mark.export
+@pytest.mark.filterwarnings("default")
 def test_the_example_of_the_docs_runs_without_the_project(tmp_path: Path) -> None:
     Image.new("RGB", (30, 20), (200, 10, 10)).save(tmp_path / "image.png")
     own = classifier()
@@ -99,6 +114,28 @@ def test_a_file_that_computes_something_else_is_refused(tmp_path: Path, monkeypa
 class DependsOnValues(nn.Module):
     def forward(self, images_BCHW: Tensor) -> Tensor:
         return images_BCHW.mean((2, 3)) if images_BCHW.sum() > 0 else images_BCHW.amax((2, 3))
+
+
+class Bessel(nn.Module):
+    """Has an operator that ONNX has not."""
+
+    def forward(self, images_BCHW: Tensor) -> Tensor:
+        return torch.special.bessel_j0(images_BCHW).mean((2, 3))
+
+
+@pytest.mark.export
+@pytest.mark.filterwarnings("default")
+def test_a_network_that_onnx_cannot_express_is_refused_with_the_format_that_can(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"ONNX cannot express the network: .*--format torch-export"):
+        export(classifier(Bessel()), tmp_path / "model.onnx", "onnx", images(), METADATA_OF_TEST, load)
+    output = tmp_path / "model.pt2"
+    assert export(classifier(Bessel()), output, "torch-export", images(), METADATA_OF_TEST, load).agreeing == 7
+
+
+def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.pt2").write_bytes(b"no archive")
+    with pytest.raises(UserError, match="is not a file of `python -m src export`"):
+        load(tmp_path / "a.pt2")
 
 
 @pytest.mark.slow
