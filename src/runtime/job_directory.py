@@ -16,7 +16,7 @@ from pathlib import Path
 
 from src.runtime import rendezvous, run_directory
 from src.runtime.job import Job
-from src.runtime.run_directory import CHECKPOINTS, CLAIM, LAST, LOGS, PREVIOUS
+from src.runtime.run_directory import CLAIM, LOGS
 
 # Inherited by the processes that Lightning starts for the other ranks, so that all use the same directory.
 _DIRECTORY, _INTERRUPTED = "RUN_DIRECTORY", "RUN_INTERRUPTED"
@@ -33,7 +33,7 @@ class JobDirectory:
     @property
     def resumable(self) -> bool:
         """Whether the interrupted run has a checkpoint to resume from."""
-        return self.interrupted and any((self.path / CHECKPOINTS / name).is_file() for name in (LAST, PREVIOUS))
+        return self.interrupted and run_directory.is_resumable(self.path)
 
     def claim(self) -> bool:
         """Claims the directory for the job; returns whether no other process of this start has done so."""

@@ -126,6 +126,11 @@ def is_run(directory: Path) -> bool:
     return os.path.isfile(directory / CONFIG) or os.path.isdir(directory / CHECKPOINTS)
 
 
+def is_resumable(directory: Path) -> bool:
+    """Whether a directory holds a checkpoint to resume from."""
+    return any((directory / CHECKPOINTS / name).is_file() for name in (LAST, PREVIOUS))
+
+
 def check_is_new(directory: Path) -> None:
     """Raises UserError if a directory holds a run, which a new one would overwrite."""
     if is_run(directory):

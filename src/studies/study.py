@@ -12,11 +12,11 @@ from functools import cached_property
 from pathlib import Path
 
 import yaml
-from filelock import FileLock
 
 from src.errors import UserError
 from src.runtime import run_directory
 from src.studies import processes
+from src.studies.kept_inputs import keep
 from src.studies.processes import Claim, Job
 
 PREDICTIONS = "src.callbacks.SamplePredictions"
@@ -51,8 +51,7 @@ class Member:
     @property
     def is_resumable(self) -> bool:
         """Whether it has a checkpoint to continue from."""
-        checkpoints = self.directory / run_directory.CHECKPOINTS
-        return any((checkpoints / name).is_file() for name in (run_directory.LAST, run_directory.PREVIOUS))
+        return run_directory.is_resumable(self.directory)
 
 
 @dataclass
@@ -101,22 +100,9 @@ class Study:
         """
         if missing := [str(path) for path in self.recipes.values() if not path.is_file()]:
             raise UserError(f"--config {missing[0]} is not a file")
-        texts = {str(self._recipe(name)): (path.read_text(), str(path)) for name, path in self.recipes.items()}
-        texts[str(self.directory / "arguments.yaml")] = (
-            yaml.safe_dump(self.arguments),
-            f"the arguments {shlex.join(self.arguments) or 'none'}",
-        )
-        self.directory.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.directory / ".study.lock"):
-            for kept, (text, given) in texts.items():
-                if Path(kept).is_file() and yaml.safe_load(Path(kept).read_text()) != yaml.safe_load(text):
-                    raise UserError(
-                        f"{given}: this study began with others, see {kept}; restore them, or give another --name for "
-                        "a new study"
-                    )
-            for kept, (text, _) in texts.items():
-                if not Path(kept).is_file():
-                    run_directory.write_text(Path(kept), text)
+        inputs = {f"recipes/{name}.yaml": (path.read_text(), str(path)) for name, path in self.recipes.items()}
+        given = f"the arguments {shlex.join(self.arguments) or 'none'}"
+        keep(self.directory, {**inputs, "arguments.yaml": (yaml.safe_dump(self.arguments), given)})
 
     def _recipe(self, name: str) -> Path:
         return self.directory / "recipes" / f"{name}.yaml"
