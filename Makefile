@@ -2,7 +2,7 @@
 PYTHON ?= python3
 DATA_DIR ?= data
 BIN := .venv/bin
-.PHONY: fit test check kill cluster parts loggers export browser bench gpu lint tensorboard lock clean test-oldest
+.PHONY: fit test check kill cluster parts loggers export sweep browser bench gpu lint tensorboard lock clean test-oldest
 
 fit: .venv/installed
 	$(BIN)/python -m src fit --config configs/quickstart.yaml $(ARGS)
@@ -45,6 +45,11 @@ loggers: .venv/installed
 export: .venv/installed
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.txt --requirement pyproject.toml --extra export
 	$(BIN)/python -m pytest -m export tests/inference tests/cli/test_inference.py tests/runtime/test_initial_weights.py $(ARGS)
+
+# Searches with Optuna, and kills a sweep.
+sweep: .venv/installed
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.txt --requirement pyproject.toml --extra sweep
+	$(BIN)/python -m pytest -m sweep tests/studies tests/cli $(ARGS)
 
 # Looks at TensorBoard in Chromium (`apt-get install chromium`). Skips where there is none, fails under REQUIRE_BROWSER=1.
 browser: .venv/installed

@@ -30,7 +30,7 @@ TINY = [
 ]
 
 # Tests of a server or of another package, each with a command of its own: they run only where `-m` names them.
-SUITES = ("browser", "cluster", "export", "loggers", "parts")
+SUITES = ("browser", "cluster", "export", "loggers", "parts", "sweep")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

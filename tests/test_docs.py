@@ -41,6 +41,8 @@ def steps(block: Block) -> list[tuple[str, list[str] | str]]:
         elif command.startswith("python -m src study "):
             few = re.sub(r"--folds \d+", "--folds 2", re.sub(r"0\.\.\d+", "0", command))
             found.append(("src", [*few.split()[3:], *SHORT]))
+        elif "sweep" in command.split()[:4] or "slurm/sweep.sbatch" in command:
+            continue  # by tests/cli/test_sweep.py, as it needs another package
         elif launched := LAUNCHER.match(command):
             found.append(("src", ["fit", *command[launched.end() :].split(), "--print_config"]))
         elif command.startswith("python -m src "):

@@ -19,6 +19,7 @@ SUBCOMMANDS = {
     "export": "Writes the network of a run as one file for other programs.",
     "doctor": "Checks a machine and a configuration.",
     "study": "Runs recipes for several seeds or folds, and compares them.",
+    "sweep": "Searches for the best values of configuration keys, with Optuna.",
     "runs": "Lists the runs with their state, their metrics and what differs between them.",
 }
 
@@ -57,6 +58,10 @@ def answer(arguments: list[str]) -> int | None:
         from src.cli.study import run_study
 
         return run_study(arguments[1:])
+    if first == "sweep":
+        from src.cli.sweep import run_sweep
+
+        return run_sweep(arguments[1:])
     if first in SUBCOMMANDS or first.startswith("-"):
         return None
     near = difflib.get_close_matches(first, SUBCOMMANDS, n=1)

@@ -77,6 +77,19 @@ def test_other_arguments_are_left_to_the_parser(arguments: list[str], capsys: py
     assert capsys.readouterr() == ("", "")
 
 
+def test_a_sweep_names_the_package_that_it_needs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in [name for name in sys.modules if name.startswith("src.studies.")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    assert answer(["sweep", "--config=x.yaml", "--space=y.yaml", "--trials=1"]) == 2
+    assert (
+        "error: a sweep needs the package optuna, of the extra `sweep`: `uv pip install optuna`."
+        in capsys.readouterr().err
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["fitt"], []])
 def test_torch_is_not_imported(arguments: list[str]) -> None:

@@ -1,0 +1,66 @@
+"""`python -m src sweep`: searches for the best values of configuration keys; does not import torch."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from src.cli.overview import SUBCOMMANDS
+from src.errors import UserError
+from src.runtime import run_directory
+from src.studies.processes import Stopped
+
+_EPILOG = """Other arguments are those of `fit`, for all trials. The same command continues a sweep that was
+interrupted, also with more trials. Exit code 1: a trial failed or was killed; the others were run nevertheless."""
+
+
+def run_sweep(arguments: list[str]) -> int:
+    """Runs what is missing; returns the exit code."""
+    parser = argparse.ArgumentParser(
+        "python -m src sweep", description=SUBCOMMANDS["sweep"], epilog=_EPILOG, allow_abbrev=False
+    )
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="a recipe")
+    parser.add_argument(
+        "--space", type=Path, required=True, metavar="FILE",
+        help="keys, each with a list of choices, or {low: ..., high: ...} and also log: true or step: ...",
+    )  # fmt: skip
+    parser.add_argument("--trials", type=int, required=True, help="how many in all")
+    parser.add_argument("--name", help="the sweep is logs/NAME (default: sweep_ and the name of the recipe)")
+    for kind, default in (("sampler", "TPESampler"), ("pruner", "MedianPruner")):
+        parser.add_argument(
+            f"--{kind}", nargs="+", default=[default], metavar=("NAME", "KEY=VALUE"),
+            help=f"a class of optuna.{kind}s, and its arguments (default: {default})",
+        )  # fmt: skip
+    parser.add_argument("--storage", metavar="URL", help="a database of Optuna's (default: SQLite in logs/NAME)")
+    parser.add_argument("--seed", type=int, default=0, help="of the sampler (default: 0)")
+    parser.add_argument("--processes", type=int, default=1, help="how many trials at a time (default: 1)")
+    given, others = parser.parse_known_args(arguments)
+    try:
+        return _run(given, others)
+    except UserError as error:
+        print(f"error: {error}" + ("" if str(error).endswith("?") else "."), file=sys.stderr)
+        return 2
+    except Stopped as stop:
+        print(f"stopped by {stop}; the same command continues this sweep", file=sys.stderr)
+        return stop.code
+
+
+def _run(given: argparse.Namespace, others: list[str]) -> int:
+    for option in ("trials", "processes"):
+        if getattr(given, option) < 1:
+            raise UserError(f"--{option} {getattr(given, option)} must be at least 1")
+    try:
+        from src.studies import sweep_report
+        from src.studies.sweep import Sweep
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"a sweep needs the package {error.name}, of the extra `sweep`: `uv pip install optuna`"
+        ) from error
+    directory = run_directory.LOGS / (given.name or f"sweep_{given.config.stem}")
+    sweep = Sweep(directory, given.config, given.space, others, given.sampler, given.pruner, given.storage, given.seed)
+    sweep.prepare()
+    sweep.run(given.trials, given.processes)
+    print(sweep_report.write(sweep.directory, sweep.study))
+    print(f"table in {directory / 'sweep.md'}, the best trial as a recipe in {directory / sweep_report.BEST}")
+    return 1 if sweep.failed or sweep.interrupted else 0
