@@ -192,6 +192,13 @@ class Classifier(LightningModule):
                 f"model.lr_scheduler cannot be built from the optimizer alone: {error}. A schedule of other schedules, "
                 "such as ChainedScheduler, needs a function of your own that takes the optimizer and returns it"
             ) from error
+        rates = {group.get("initial_lr", group["lr"]) for group in optimizer.param_groups}
+        if self.layer_decay < 1 and len(rates) < len(optimizer.param_groups):
+            raise UserError(
+                f"{type(scheduler).__name__} sets one learning rate for all layers, so that model.layer_decay "
+                f"{self.layer_decay} has no effect; use a schedule that scales those of the optimizer, such as "
+                "src.optim.WarmupDecay"
+            )
         plateau = isinstance(scheduler, ReduceLROnPlateau)  # steps after the validation that it monitors
         return {
             "optimizer": optimizer,

@@ -432,6 +432,16 @@ def test_layer_decay_multiplies_the_learning_rate_of_each_layer_once_more() -> N
     assert [(group["lr"], len(group["params"])) for group in optimizer.param_groups] == [(0.2, 4), (0.4, 2), (0.8, 3)]
 
 
+def test_layer_decay_is_not_for_a_schedule_that_sets_the_learning_rates() -> None:
+    def one_cycle(optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.OneCycleLR:
+        return torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=10)
+
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), Linear(3, 16))
+    with pytest.raises(UserError, match=r"OneCycleLR sets one learning rate for all layers.*layer_decay 0\.5"):
+        classifier(net=net, layer_decay=0.5, lr_scheduler=one_cycle).configure_optimizers()
+    classifier(net=net, lr_scheduler=one_cycle).configure_optimizers()
+
+
 def test_layer_decay_is_not_for_an_optimizer_that_makes_its_own_groups() -> None:
     model = classifier(net=nn.Sequential(nn.Conv2d(3, 4, 3), Linear(3, 16)), layer_decay=0.5, optimizer=Muon)
     with pytest.raises(UserError, match=r"layer_decay 0\.5 is not for this optimizer: params must be the parameters"):
