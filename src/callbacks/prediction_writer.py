@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,14 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from src.callbacks.gathered_outputs import gather
+from src.data import ImageDataModule
 from src.data.storage.disk import replacing
 
 
 class PredictionWriter(Callback):
     """Writes predictions.csv into the run directory after a prediction: one row per sample, in the order of the
-    dataset, with its index, true class, predicted class and the probability of each class.
+    dataset, with its index, its file (`path`) if it is one, true class, predicted class and the probability of each
+    class.
 
     The module's `predict_step` returns a dict of tensors: `indices` (B,), `labels` (B,) and `probabilities` (B, K).
     """
@@ -34,22 +37,31 @@ class PredictionWriter(Callback):
         if not gathered:
             return
         path = Path(trainer.default_root_dir) / "predictions.csv"
-        write_predictions(path, trainer, gathered["indices"], gathered["labels"], gathered["probabilities"])
+        data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
+        paths = data.test_paths() if isinstance(data, ImageDataModule) else None
+        write_predictions(path, trainer, gathered["indices"], gathered["labels"], gathered["probabilities"], paths)
         rank_zero_info(f"predictions of {len(gathered['labels'])} samples in {path}")
 
 
 def write_predictions(
-    path: Path, trainer: Trainer, indices_N: Tensor, labels_N: Tensor, probabilities_NK: Tensor
+    path: Path,
+    trainer: Trainer,
+    indices_N: Tensor,
+    labels_N: Tensor,
+    probabilities_NK: Tensor,
+    paths: Sequence[str] | None = None,
 ) -> None:
-    """Writes one row per sample, with the names of the classes of the trainer's data module, and replaces the file
-    atomically."""
+    """Writes one row per sample, with the names of the classes of the trainer's data module and, of all samples of the
+    dataset, `paths`; replaces the file atomically."""
     data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
     classes = getattr(data, "classes", range(probabilities_NK.shape[1]))
-    # The name of a class may have been a file name that is not UTF-8.
+    # A path, and the name of a class, may be a file name that is not UTF-8.
     with replacing(path) as part, part.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
         writer = csv.writer(file)
-        writer.writerow(["index", "true", "predicted", *(f"p({name})" for name in classes)])
+        column = [] if paths is None else ["path"]
+        writer.writerow(["index", *column, "true", "predicted", *(f"p({name})" for name in classes)])
         for row, index in enumerate(indices_N.tolist()):
             true, predicted = classes[int(labels_N[row])], classes[int(probabilities_NK[row].argmax())]
             probabilities = (f"{value:.6f}" for value in probabilities_NK[row].tolist())
-            writer.writerow([index, true, predicted, *probabilities])
+            own = [] if paths is None else [paths[index]]
+            writer.writerow([index, *own, true, predicted, *probabilities])

@@ -217,6 +217,10 @@ class ImageDataModule(LightningDataModule, ABC):
         """For the split `hash`, a random number in [0, 1) for each training sample; None takes its index."""
         return None
 
+    def test_paths(self) -> list[str] | None:
+        """The file of each test sample, for predictions.csv; None if they are not files."""
+        return None
+
     def example_images(self, batch_size: int, subset: Subset = "train") -> Tensor:
         """Black images (B, C, H, W) of a subset's size, to run a network once."""
         height, width, channels = self.image_set(subset).images_NHWC.shape[1:]

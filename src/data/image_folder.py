@@ -1,5 +1,6 @@
 """Your own images, in one folder per class."""
 
+import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -18,7 +19,7 @@ from src.data.image_spec import ImageSpec
 from src.data.split import Split
 from src.data.storage.archive import folder_of
 from src.data.storage.decode import MAX_PIXELS, Resize
-from src.data.storage.folder_cache import CHANNELS, IDS, REPORT, FolderCache
+from src.data.storage.folder_cache import CHANNELS, FILES, IDS, REPORT, FolderCache
 from src.data.storage.folder_scan import layout_of_labels, list_files, read_layout
 from src.data.storage.image_cache import ImageCache
 from src.data.storage.progress import info
@@ -200,6 +201,11 @@ class ImageFolder(ImageDataModule):
         rows = slice(first_test) if subset == "train" else slice(first_test, None)
         images_NHWC, labels_N = self._cache.images
         return ImageSet(images_NHWC[rows], labels_N[rows])
+
+    def test_paths(self) -> list[str]:
+        """Relative to the folder."""
+        with (self._cache.folder / FILES).open(newline="", errors="surrogateescape") as table:
+            return [row["file"] for row in csv.DictReader(table) if row["subset"] == "test"]
 
     @property
     def spec(self) -> ImageSpec:

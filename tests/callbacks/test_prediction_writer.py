@@ -17,6 +17,16 @@ def test_one_row_per_sample_in_the_order_of_the_dataset(tmp_path: Path) -> None:
     assert all(abs(sum(map(float, row[3:])) - 1) < 1e-5 for row in rows[1:])
 
 
+def test_samples_that_are_files_have_their_paths(tmp_path: Path) -> None:
+    class Files(Squares):
+        def test_paths(self) -> list[str]:
+            return [f"class/\udcfc{index}.png" for index in range(20)]
+
+    trainer(tmp_path, limit_predict_batches=1).predict(classifier(), datamodule=Files(size=20, batch_size=3))
+    rows = list(csv.DictReader((tmp_path / "predictions.csv").read_text().splitlines()))
+    assert [row["path"] for row in rows] == [f"class/\\udcfc{index}.png" for index in range(3)]
+
+
 def test_a_class_name_that_is_not_utf8_is_escaped(tmp_path: Path) -> None:
     class Latin(Squares):
         classes = ("red", "green", "bl\udcfc")

@@ -184,6 +184,13 @@ def test_all_of_a_folder_can_be_tested(tmp_path: Path) -> None:
     assert len(ready(tmp_path / "q", "test", test_fraction=1.0).image_set("test").labels_N) == 10
 
 
+def test_the_file_of_each_test_sample(tmp_path: Path) -> None:
+    made = ready(fill(tmp_path / "data"), stage="test", test_fraction=0.5)
+    pixels_N = made.image_set("test").images_NHWC[:, 0, 0, 0].tolist()
+    assert len(paths := made.test_paths()) == len(pixels_N) > 1
+    assert [np.asarray(Image.open(tmp_path / "data" / path))[0, 0].max() for path in paths] == pixels_N
+
+
 def test_an_archive_in_place_of_a_folder(tmp_path: Path) -> None:
     archive = shutil.make_archive(str(tmp_path / "pets"), "zip", fill(tmp_path / "p"))
     assert len(ready(Path(archive), test_fraction=0.0).image_set("train").labels_N) == 20

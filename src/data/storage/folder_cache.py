@@ -43,7 +43,7 @@ VERSION = 3  # of the format
 CHANNELS = 3
 BLOCK = 256  # images that wait in memory to be written, enough to keep many threads busy
 SAMPLED, SAMPLED_BYTES = 256, 1 << 16  # files whose content is compared, and how much from the middle of each
-_KEYS, IDS, _FILES, REPORT = "keys.npy", "ids.npy", "files.csv", "report.csv"
+_KEYS, IDS, FILES, REPORT = "keys.npy", "ids.npy", "files.csv", "report.csv"
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ class FolderCache:
         np.save(folder / IDS, files.ids_N)
         samples = chain(range(train + val), range(test))
         subsets = (SUBSETS[k] for k in files.subsets_N)
-        _write(folder / _FILES, ("sample", "subset", "file"), zip(samples, subsets, files.paths, strict=True))
+        _write(folder / FILES, ("sample", "subset", "file"), zip(samples, subsets, files.paths, strict=True))
         rows = [("left out", bad), ("used in part", partly), ("ignored", dict.fromkeys(files.ignored, "not an image"))]
         report = [(path, outcome, reason) for outcome, reasons in rows for path, reason in reasons.items()]
         _write(folder / REPORT, ("file", "outcome", "reason"), report)
