@@ -15,6 +15,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from lightning.pytorch.utilities.types import LRSchedulerConfig
 from torch import Tensor, nn
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from src.classifier import Classifier
@@ -50,6 +51,7 @@ class PreflightCheck(Callback):
         # Without an epoch's validation, Lightning does not yet know other loaders.
         samples = len(data.val_indices) if isinstance(data, ImageDataModule) else 1
         validates = bool(samples and trainer.limit_val_batches)  # pyright: ignore[reportAttributeAccessIssue]
+        check_optimizers(trainer.optimizers, trainer.world_size)
         check_monitors(trainer, pl_module, trainer.lr_scheduler_configs, validates)
         check_schedules(trainer, trainer.lr_scheduler_configs, trainer.num_training_batches)
 
@@ -172,6 +174,15 @@ def _logs(class_: type) -> bool:
     own = [base for base in class_.__mro__ if base is not Classifier and base.__module__.split(".")[0] != "lightning"]
     functions = [value for base in own for value in vars(base).values() if inspect.isfunction(value)]
     return any({"log", "log_dict"} & set(function.__code__.co_names) for function in functions)
+
+
+def check_optimizers(optimizers: Sequence[Optimizer], world_size: int) -> None:
+    """Raises UserError if several processes would wait for each other without end."""
+    if world_size > 1 and any(isinstance(optimizer, torch.optim.LBFGS) for optimizer in optimizers):
+        raise UserError(
+            "LBFGS evaluates gradients in a step as often as the loss of its own process demands, so several processes "
+            "would wait for each other without end; set trainer.devices and trainer.num_nodes to 1"
+        )
 
 
 def check_schedules(trainer: Trainer, schedules: Sequence[LRSchedulerConfig], batches: float) -> None:

@@ -16,7 +16,7 @@ from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR, Sequen
 
 from src.classifier import Classifier
 from src.errors import UserError
-from src.runtime.preflight import check_network, counts_of_classes, smallest_batch
+from src.runtime.preflight import check_network, check_optimizers, counts_of_classes, smallest_batch
 from src.runtime.run_checkpoints import RunCheckpoints
 from tests.toys import Linear, Squares, classifier, fit, trainer
 
@@ -105,6 +105,14 @@ def test_batch_norm_on_a_last_batch_of_one_image_is_refused(tmp_path: Path) -> N
     with pytest.raises(UserError, match=r"cannot train on a batch of one image.* Set data\.drop_last true"):
         fit(tmp_path / "a", classifier(net=net), Squares(size=25, val_fraction=0))
     fit(tmp_path / "b", classifier(net=net), Squares(size=25, val_fraction=0, drop_last=True))
+
+
+def test_an_optimizer_that_would_wait_for_other_processes_without_end_is_refused() -> None:
+    parameters = list(Linear(3, 16).parameters())
+    with pytest.raises(UserError, match=r"LBFGS evaluates .* set trainer\.devices and trainer\.num_nodes to 1"):
+        check_optimizers([torch.optim.LBFGS(parameters)], 2)
+    check_optimizers([torch.optim.LBFGS(parameters)], 1)
+    check_optimizers([torch.optim.SGD(parameters)], 2)
 
 
 @pytest.mark.parametrize(
