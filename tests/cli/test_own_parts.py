@@ -1,5 +1,5 @@
 """Parts in a file of the user's own, in a folder that also has a package `src`: trained by two processes, and resumed
-from another folder."""
+and exported from another folder."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from tests.conftest import ROOT
 
@@ -52,6 +53,16 @@ class SlowSGD(torch.optim.SGD):
         super().__init__(params, lr=0.1 * lr)
 
 
+class Steps(torch.optim.lr_scheduler.LambdaLR):
+    def __init__(self, optimizer, factor: float = 0.5):
+        super().__init__(optimizer, lambda epoch: factor**epoch)
+
+
+class SquaredError(nn.Module):
+    def forward(self, logits_BK, labels_B):
+        return (logits_BK.softmax(1) - nn.functional.one_hot(labels_B, logits_BK.shape[1])).square().mean(1)
+
+
 class ErrorRate(MulticlassAccuracy):
     def compute(self):
         return 1 - super().compute()
@@ -78,6 +89,8 @@ data:
 model:
   net: {class_path: parts.Net}
   optimizer: {class_path: parts.SlowSGD, init_args: {lr: 0.1}}
+  lr_scheduler: {class_path: parts.Steps, init_args: {factor: 0.9}}
+  loss: parts.SquaredError
   metrics: {errors: parts.ErrorRate}
 trainer:
   max_epochs: 2
@@ -142,3 +155,13 @@ def test_resumes_from_another_folder_bit_identical(trained: Path, tmp_path: Path
     assert {"steps": 8} in last(directory)["callbacks"].values()
     expected, resumed = last(trained)["state_dict"], last(directory)["state_dict"]
     assert all(torch.equal(resumed[name], expected[name]) for name in expected)
+
+
+def test_exports_from_another_folder(trained: Path, tmp_path: Path) -> None:
+    for value in (1, 91):
+        Image.new("L", (6, 6), value).save(tmp_path / f"{value}.png")
+    assert "2 of 2 images have the same class" in run(
+        tmp_path, "export", "--run", str(trained), "--format", "torch-export", str(tmp_path)
+    )
+    program = torch.export.load(trained / "export/model.pt2").module()
+    assert program(torch.ones(3, 6, 6, 3, dtype=torch.uint8)).shape == (3, 2)
