@@ -56,6 +56,11 @@ browser: .venv/installed
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.txt --requirement pyproject.toml --extra browser
 	$(BIN)/python -m pytest -m browser tests/browser $(ARGS)
 
+# The classes and functions of each folder, docs/api/build/index.html; a docstring that cannot be rendered fails.
+docs: .venv/installed
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.txt --requirement pyproject.toml --extra docs --extra sweep
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --fresh-env docs/api docs/api/build
+
 # The short form of the benchmarks. KERAS_PYTHON is a Python that has Keras, DATA_DIR the folder of CIFAR-10.
 bench: .venv/installed
 	$(BIN)/python -m benchmarks.training --short --data_dir $(DATA_DIR) $(if $(KERAS_PYTHON),--keras_python $(KERAS_PYTHON))
