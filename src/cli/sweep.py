@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -20,7 +21,9 @@ def run_sweep(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         "python -m src sweep", description=SUBCOMMANDS["sweep"], epilog=_EPILOG, allow_abbrev=False
     )
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="a recipe")
+    parser.add_argument(
+        "--config", type=Path, action="append", required=True, metavar="FILE", help="a recipe; then overlays of it"
+    )
     parser.add_argument(
         "--space", type=Path, required=True, metavar="FILE",
         help="keys, each with a list of choices, or {low: ..., high: ...} and also log: true or step: ...",
@@ -41,6 +44,8 @@ def run_sweep(arguments: list[str]) -> int:
     except UserError as error:
         print(f"error: {error}" + ("" if str(error).endswith("?") else "."), file=sys.stderr)
         return 2
+    except KeyboardInterrupt:  # before the first trial
+        return 130
     except Stopped as stop:
         print(f"stopped by {stop}; the same command continues this sweep", file=sys.stderr)
         return stop.code
@@ -50,6 +55,10 @@ def _run(given: argparse.Namespace, others: list[str]) -> int:
     for option in ("trials", "processes"):
         if getattr(given, option) < 1:
             raise UserError(f"--{option} {getattr(given, option)} must be at least 1")
+    if os.environ.get("SLURM_STEP_NUM_TASKS", "1") != "1":
+        raise UserError(
+            "a worker of a sweep is one task: use --ntasks 1, whose GPUs a trial shares, and --array for more"
+        )
     try:
         from src.studies import sweep_report
         from src.studies.sweep import Sweep
@@ -57,8 +66,10 @@ def _run(given: argparse.Namespace, others: list[str]) -> int:
         raise UserError(
             f"a sweep needs the package {error.name}, of the extra `sweep`: `uv pip install optuna`"
         ) from error
-    directory = run_directory.LOGS / (given.name or f"sweep_{given.config.stem}")
-    sweep = Sweep(directory, given.config, given.space, others, given.sampler, given.pruner, given.storage, given.seed)
+    recipe, *overlays = given.config
+    others = [*(f"--config={overlay}" for overlay in overlays), *others]
+    directory = run_directory.LOGS / (given.name or f"sweep_{recipe.stem}")
+    sweep = Sweep(directory, recipe, given.space, others, given.sampler, given.pruner, given.storage, given.seed)
     sweep.prepare()
     sweep.run(given.trials, given.processes)
     print(sweep_report.write(sweep.directory, sweep.study))

@@ -90,6 +90,12 @@ def test_a_sweep_names_the_package_that_it_needs(
     )
 
 
+def test_ranks_are_no_workers_of_a_sweep(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("SLURM_STEP_NUM_TASKS", "2")
+    assert answer(["sweep", "--config=x.yaml", "--space=y.yaml", "--trials=1"]) == 2
+    assert "error: a worker of a sweep is one task" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["fitt"], []])
 def test_torch_is_not_imported(arguments: list[str]) -> None:
