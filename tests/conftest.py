@@ -21,13 +21,17 @@ logging.getLogger("lightning.pytorch").propagate = True
 torch.set_num_threads(1)
 
 # A fit that takes a second: 120 synthetic shapes of 12 x 12 pixels, 96 for training in four steps per epoch.
-TINY = [
+TINY_WITH_IMAGES = [
     *("--data=Shapes", "--data.train_size=120", "--data.test_size=40", "--data.image_size=12"),
     *("--data.val_fraction=0.2", "--data.batch_size=24", "--data.split=stratified"),
     *("--model.net=src.models.SimpleCNN", "--model.net.image_size=12"),
     *("--trainer.max_epochs=1", "--trainer.precision=32-true", "--trainer.accelerator=cpu"),
     *("--trainer.enable_progress_bar=false", "--trainer.default_callbacks.report=null"),
 ]
+# What draws images takes longer than the rest.
+_IMAGES = ["preview", "filters", "projector", "confusion_matrix", "reliability", "class_scores"]
+_IMAGES += ["mistakes", "mistake_maps", "loss_extremes"]
+TINY = [*TINY_WITH_IMAGES, *(f"--trainer.default_callbacks.{name}=null" for name in _IMAGES)]
 
 # Tests of a server or of another package, each with a command of its own: they run only where `-m` names them.
 SUITES = ("browser", "cluster", "export", "loggers", "parts", "sweep")

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import TINY
+from tests.conftest import TINY_WITH_IMAGES
 from tests.processes import finish
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -52,7 +52,12 @@ def logs(chromium: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("logs")
     for name, rate in RATES.items():
         finish(
-            *(*TINY, "--trainer.max_epochs=3", "--trainer.log_every_n_steps=2", f"--model.optimizer.lr={rate}"),
+            *(
+                *TINY_WITH_IMAGES,
+                "--trainer.max_epochs=3",
+                "--trainer.log_every_n_steps=2",
+                f"--model.optimizer.lr={rate}",
+            ),
             *("--model.lr_scheduler=src.optim.WarmupDecay", f"--trainer.default_root_dir={folder / 'shapes' / name}"),
         )
     return folder

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.conftest import TINY_WITH_IMAGES
+
 LOGGERS = "lightning.pytorch.loggers"
 METRICS = {"train/loss", "val/acc", "lr-AdamW", "watch/gradient_norm", "watch/update_ratio", "test/acc"}
 IMAGES = {
@@ -20,13 +22,13 @@ IMAGES = {
 SETTINGS = {"model.net": "SimpleCNN", "data": "Shapes", "data.batch_size": "24", "trainer.max_epochs": "1"}
 
 
-def fit(cli: Callable[..., None], tiny: list[str], name: str, *arguments: str) -> None:
-    cli("fit", *tiny, "--trainer.log_every_n_steps=2", f"--trainer.logger={LOGGERS}.{name}", *arguments)
+def fit(cli: Callable[..., None], name: str, *arguments: str) -> None:
+    cli("fit", *TINY_WITH_IMAGES, "--trainer.log_every_n_steps=2", f"--trainer.logger={LOGGERS}.{name}", *arguments)
 
 
 @pytest.mark.slow
-def test_csv(cli: Callable[..., None], tiny: list[str], tmp_path: Path) -> None:
-    fit(cli, tiny, "CSVLogger", "--trainer.logger.save_dir=csv")
+def test_csv(cli: Callable[..., None], tmp_path: Path) -> None:
+    fit(cli, "CSVLogger", "--trainer.logger.save_dir=csv")
     folder = next((tmp_path / "csv").rglob("metrics.csv")).parent
     assert set(next(csv.reader((folder / "metrics.csv").read_text().splitlines()))) >= METRICS
     written = yaml.safe_load((folder / "hparams.yaml").read_text())
@@ -36,9 +38,9 @@ def test_csv(cli: Callable[..., None], tiny: list[str], tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.loggers
 @pytest.mark.filterwarnings("default")  # those of the package
-def test_wandb(cli: Callable[..., None], tiny: list[str], tmp_path: Path) -> None:
+def test_wandb(cli: Callable[..., None], tmp_path: Path) -> None:
     wandb = pytest.importorskip("wandb")
-    fit(cli, tiny, "WandbLogger", "--trainer.logger.offline=true", "--trainer.logger.save_dir=.")
+    fit(cli, "WandbLogger", "--trainer.logger.offline=true", "--trainer.logger.save_dir=.")
     assert set(wandb.run.summary.keys()) >= METRICS | IMAGES
     assert {wandb.run.summary[name]["width"] for name in IMAGES} == {350}
     assert {name: str(wandb.run.config[name]) for name in SETTINGS} == SETTINGS
@@ -51,9 +53,9 @@ def test_wandb(cli: Callable[..., None], tiny: list[str], tmp_path: Path) -> Non
 @pytest.mark.slow
 @pytest.mark.loggers
 @pytest.mark.filterwarnings("default")  # those of the package
-def test_mlflow(cli: Callable[..., None], tiny: list[str], tmp_path: Path) -> None:
+def test_mlflow(cli: Callable[..., None], tmp_path: Path) -> None:
     mlflow = pytest.importorskip("mlflow")
-    fit(cli, tiny, "MLFlowLogger", "--trainer.logger.tracking_uri=sqlite:///mlflow.db")
+    fit(cli, "MLFlowLogger", "--trainer.logger.tracking_uri=sqlite:///mlflow.db")
     client = mlflow.tracking.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
     (run,) = client.search_runs([client.get_experiment_by_name("lightning_logs").experiment_id])
     assert run.data.metrics.keys() >= METRICS

@@ -15,7 +15,7 @@ from src.data.batch import Batch
 from src.models import SimpleCNN
 from src.runtime.default_callbacks import DefaultCallbacks
 from src.runtime.run_checkpoints import RunCheckpoints
-from tests.conftest import TINY
+from tests.conftest import TINY_WITH_IMAGES
 from tests.processes import finish
 from tests.toys import Linear, Squares, classifier, trainer
 
@@ -97,7 +97,7 @@ def test_a_module_of_ones_own_needs_none_of_the_attributes(tmp_path: Path) -> No
 @pytest.mark.slow
 def test_two_ranks_show_what_one_shows(tmp_path: Path) -> None:
     finish(
-        *(*TINY, "--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.log_every_n_steps=1"),
+        *(*TINY_WITH_IMAGES, "--trainer.devices=2", "--trainer.strategy=ddp", "--trainer.log_every_n_steps=1"),
         f"--trainer.default_root_dir={tmp_path / 'run'}",
     )
     assert shown(tmp_path / "run") == TESTED

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -64,14 +63,12 @@ def test_no_runs_are_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
 
 @pytest.mark.slow
-def test_a_thousand_runs_take_seconds_and_no_torch(tmp_path: Path) -> None:
+def test_a_thousand_runs_are_listed_without_torch(tmp_path: Path) -> None:
     config = (ROOT / "configs/cifar10.yaml").read_text()
     for number in range(1000):
         directory = write_run(tmp_path, f"a/{number}", {}, finished(0.5))
         (directory / "config.yaml").write_text(config)
-    start = time.perf_counter()
     command = [sys.executable, "-X", "importtime", "-m", "src", "runs", "--logs", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0 and done.stdout.count("a/") == 1000
-    assert time.perf_counter() - start < 20  # 2 s on two idle cores
     assert "torch" not in {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}

@@ -14,14 +14,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.conftest import ROOT, TINY
+from tests.conftest import ROOT, TINY, TINY_WITH_IMAGES
 from tests.toys import last_checkpoint, logged_scalars
 
 pytestmark = pytest.mark.slow
 needs_proc = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="finds the ranks in /proc")
 
-ARGUMENTS = [*TINY, "--trainer.max_epochs=4", "--trainer.log_every_n_steps=1", "--trainer.callbacks+=src.callbacks.EMA"]
-ARGUMENTS += ["--trainer.default_callbacks.checkpoints.every_n_steps=1", "--test_after_fit=false"]
+LONGER = ["--trainer.max_epochs=4", "--trainer.log_every_n_steps=1", "--trainer.callbacks+=src.callbacks.EMA"]
+LONGER += ["--trainer.default_callbacks.checkpoints.every_n_steps=1", "--test_after_fit=false"]
+ARGUMENTS = [*TINY, *LONGER]
 
 
 def torchrun(folder: Path, *options: str, arguments: list[str] = ARGUMENTS) -> subprocess.Popen[str]:
@@ -113,7 +114,7 @@ def test_a_killed_rank_starts_again_and_resumes_exactly(
 def test_a_killed_rank_of_a_sharded_network_does_too(tmp_path: Path, undisturbed: Path) -> None:
     strategy = ["--trainer.strategy=src.runtime.fsdp.FSDP", "--trainer.strategy.min_parameters=300"]
     report = ["--trainer.default_callbacks.report=src.callbacks.report.Report", "--test_after_fit=true"]
-    arguments = [*ARGUMENTS, *strategy, *report]
+    arguments = [*TINY_WITH_IMAGES, *LONGER, *strategy, *report]
     for name in ("killed", "undisturbed"):
         (tmp_path / name).mkdir()
     killed = kill_and_restart(tmp_path / "killed", "--standalone", arguments=arguments)
