@@ -2,7 +2,7 @@
 PYTHON ?= python3
 DATA_DIR ?= data
 BIN := .venv/bin
-.PHONY: fit test check kill cluster parts loggers export sweep browser bench gpu lint tensorboard lock clean test-oldest
+.PHONY: fit test check kill cluster parts loggers export demo sweep browser bench gpu lint tensorboard lock clean test-oldest
 
 fit: .venv/installed
 	$(BIN)/python -m src fit --config configs/quickstart.yaml $(ARGS)
@@ -50,6 +50,13 @@ export: .venv/installed
 sweep: .venv/installed
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.txt --requirement pyproject.toml --extra sweep
 	$(BIN)/python -m pytest -m sweep tests/studies tests/cli $(ARGS)
+
+# Drops images on the page of `demo` in Chromium, in an environment of its own, since gradio needs an older Pillow.
+demo: .venv/installed
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv/demo
+	$(BIN)/uv pip install --quiet --python .venv/demo/bin/python \
+		--requirement pyproject.toml --extra dev --extra demo --extra browser
+	.venv/demo/bin/python -m pytest -m demo tests/browser/test_demo.py $(ARGS)
 
 # Looks at TensorBoard in Chromium (`apt-get install chromium`). Skips where there is none, fails under REQUIRE_BROWSER=1.
 browser: .venv/installed

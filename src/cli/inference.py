@@ -1,4 +1,4 @@
-"""`python -m src predict|export --run RUN PATH...`: what uses a trained network without the data of its run."""
+"""`python -m src predict|export|demo --run RUN`: what uses a trained network without the data of its run."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from src.cli import inference_arguments, trained_run
 from src.cli.overview import versions
 from src.errors import UserError
 from src.inference import exported_file
+from src.inference.demo import serve
 from src.inference.export import decoded, export
 from src.inference.exported_file import SUFFIXES, Exported, sha256
 from src.inference.image_classifier import ImageClassifier
@@ -44,6 +45,13 @@ def run(arguments: list[str]) -> int | None:
         given = inference_arguments.export().parse_intermixed_args(arguments[1:])
         _check_alone("export")
         _export(given)
+        return 0
+    if arguments[:1] == ["demo"]:
+        given = inference_arguments.demo().parse_args(arguments[1:])
+        _check_alone("demo")
+        trained = trained_run.load(given.run)
+        print(f"weights: {trained.checkpoint}", file=sys.stderr)
+        serve(trained.classifier, str(trained.directory), given.host, given.port, given.max_upload)
         return 0
     return None
 

@@ -16,6 +16,8 @@ _EXPORT = """The file takes decoded images, uint8 (B, H, W, 3) of any size, and 
 normalization are in it, class names and configuration in its metadata. It is written after a comparison with the
 run's network on images: refused if a class differs, or a probability by more than 1e-4; after --quantize, if less than
 95 % of the classes agree."""
+_DEMO = """The page shows the classes with their probabilities and, by Grad-CAM, what in the image speaks for the first.
+A file is deleted when it has been classified. Ctrl-C ends the server."""
 
 
 def predict() -> argparse.ArgumentParser:
@@ -77,6 +79,16 @@ def export() -> argparse.ArgumentParser:
     return parser
 
 
+def demo() -> argparse.ArgumentParser:
+    """`--run RUN`"""
+    parser = _parser("demo", "--run RUN", _DEMO)
+    _add_run(parser, required=True)
+    parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in (default: 127.0.0.1)")
+    parser.add_argument("--port", type=int, default=7860, help="(default: 7860)")
+    parser.add_argument("--max_upload", metavar="MB", type=int, default=20, help="largest file (default: 20)")
+    return parser
+
+
 def _parser(name: str, usage: str, epilog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         f"python -m src {name}",
@@ -97,4 +109,4 @@ def _path(text: str) -> Path:
     return Path(text).expanduser()
 
 
-PARSERS = {"predict": predict, "export": export}
+PARSERS = {"predict": predict, "export": export, "demo": demo}

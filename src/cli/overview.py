@@ -17,6 +17,7 @@ SUBCOMMANDS = {
     "test": "Evaluates a run on the official test set.",
     "predict": "Predicts the classes of image files, or of the official test set of a run.",
     "export": "Writes the network of a run as one file for other programs.",
+    "demo": "Opens a local page that classifies images.",
     "doctor": "Checks a machine and a configuration.",
     "study": "Runs recipes for several seeds or folds, and compares them.",
     "sweep": "Searches for the best values of configuration keys, with Optuna.",
@@ -49,7 +50,7 @@ def answer(arguments: list[str]) -> int | None:
         from src.cli.runs import list_runs
 
         return list_runs(arguments[1:])
-    if first in ("predict", "export") and {"-h", "--help"} & set(arguments):
+    if first in ("predict", "export", "demo") and {"-h", "--help"} & set(arguments):
         from src.cli import inference_arguments
 
         inference_arguments.PARSERS[first]().print_help()
