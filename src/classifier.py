@@ -9,8 +9,8 @@ import contextlib
 import functools
 import inspect
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 import torch
@@ -20,14 +20,24 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
-from torchmetrics import MeanMetric, Metric, MetricCollection
-from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError, MulticlassConfusionMatrix
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassConfusionMatrix, MultilabelConfusionMatrix
 
 from src.data import ImageDataModule
 from src.data.batch import Batch
 from src.data.image_spec import ImageSpec
 from src.data.index_loader import IndexLoader
 from src.errors import UserError
+from src.metrics import (
+    NUM_THRESHOLDS,
+    MetricCallable,
+    at_all_thresholds,
+    best_threshold,
+    class_metrics,
+    f1_scores,
+    metrics_of,
+    test_metrics_of,
+)
 from src.models.layers import layers
 from src.models.memory_format import keep_contiguous
 from src.models.pretrained import Normalization, fit_head
@@ -36,11 +46,11 @@ from src.optim.warmup_decay import WarmupDecay
 SPEC = "spec"  # the entry of a checkpoint
 
 Loss = nn.Module | Callable[[Tensor, Tensor], Tensor]  # of logits and labels
-MetricCallable = Callable[[int], Metric]  # of the number of classes
 
 
 class Classifier(LightningModule):
-    """Trains a network by cross-entropy and evaluates it.
+    """Trains a network by cross-entropy, or by binary cross-entropy where an image can have several classes, and
+    evaluates it.
 
     The loss of a step is the sum over the samples of this rank divided by the samples of all ranks and accumulated
     batches, so that training on several ranks, or with `accumulate_grad_batches`, equals training on one rank with
@@ -59,6 +69,7 @@ class Classifier(LightningModule):
         metrics: dict[str, MetricCallable] | None = None,
         class_weights: list[float] | str | None = None,
         num_classes: int = 10,
+        multi_label: bool = False,
         init_from: str | None = None,
         compile: bool = False,
         channels_last: bool = True,
@@ -71,14 +82,20 @@ class Classifier(LightningModule):
             lr_scheduler: by class path, without its optimizer; null keeps the learning rate constant.
             lr_interval: whether the schedule steps after each `step` or each `epoch`.
             layer_decay: learning rate of a block of the network, as a fraction of that of the next one.
-            label_smoothing: fraction of the target that is spread over all classes, in [0, 1).
+            label_smoothing: fraction of the target that is spread over all classes, in [0, 1); where an image can have
+                several, over having and not having each of them.
             loss: of training and evaluation, by class path: a loss of torch, such as `torch.nn.MultiMarginLoss`, or a
-                function of logits (B, K) and labels (B). The default is cross-entropy.
+                function of logits (B, K) and labels (B). The default is cross-entropy. Where an image can have several
+                classes, of logits and targets (B, K); the default is `torch.nn.BCEWithLogitsLoss`, and the loss of an
+                image is the mean over its classes.
             metrics: in addition, by their names: torchmetrics classes whose first argument is the number of classes,
                 without it, such as `torchmetrics.classification.MulticlassF1Score`. They get probabilities.
             class_weights: by which the training loss of each image is multiplied, one for each class in their order;
-                `balanced` is inversely proportional to the number of training images, one on average.
+                `balanced` is inversely proportional to the number of training images, one on average. Where an image
+                can have several classes, the loss of each class is multiplied in the images that have it; `balanced`
+                is the number of images without the class divided by that of images with it.
             num_classes: K; on the command line it is taken from the data.
+            multi_label: whether an image can have several classes; on the command line it is taken from the data.
             init_from: checkpoint, or file of weights, whose weights training starts from as far as they fit. On the
                 command line also a run: `RUN` or `RUN@best` is its best checkpoint, `RUN@last` its last.
             compile: compile the network by `torch.compile`.
@@ -114,6 +131,7 @@ class Classifier(LightningModule):
         self.label_smoothing = label_smoothing
         self.loss = _per_image(loss) if loss else None
         self.num_classes = num_classes
+        self.multi_label = multi_label
         self.class_weights = class_weights
         self.class_weights_K: Tensor | None
         self.register_buffer("class_weights_K", None, persistent=False)
@@ -125,14 +143,29 @@ class Classifier(LightningModule):
         self.normalization: Normalization | None = None  # of the images that its initial weights were trained on
         self._logged_epoch: int | None = None  # the epoch whose training metrics were given to Lightning
         own = metrics or {}
-        self.train_metrics = _metrics(num_classes, own).clone(prefix="train/")
-        self.val_metrics = _metrics(num_classes, own).clone(prefix="val/")
-        self.test_metrics = _test_metrics(num_classes, own).clone(prefix="test/")
-        self.confusion = MulticlassConfusionMatrix(num_classes, validate_args=False)
+        self.train_metrics = metrics_of(num_classes, own, multi_label).clone(prefix="train/")
+        self.val_metrics = metrics_of(num_classes, own, multi_label).clone(prefix="val/")
+        self.test_metrics = test_metrics_of(num_classes, own, multi_label).clone(prefix="test/")
+        kind = MultilabelConfusionMatrix if multi_label else MulticlassConfusionMatrix
+        self.confusion = kind(num_classes, validate_args=False)
+        # Of the validation, for each class at each threshold.
+        self.confusion_of_thresholds = (
+            MultilabelConfusionMatrix(NUM_THRESHOLDS * num_classes, validate_args=False) if multi_label else None
+        )
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Logits (B, K) of normalized images."""
         return self.net(images_BCHW.to(self.dtype))  # pyright: ignore[reportArgumentType]
+
+    @property
+    def threshold(self) -> float:
+        """The probability from which an image has a class, if it can have several: the one with the largest F1 score in
+        the last validation of the training, 0.5 before. Part of `spec`."""
+        return self.spec.threshold if self.spec else 0.5
+
+    def probabilities(self, logits_BK: Tensor) -> Tensor:
+        """Class probabilities (B, K), which add up to 1 unless an image can have several classes."""
+        return logits_BK.sigmoid() if self.multi_label else logits_BK.softmax(-1)
 
     def setup(self, stage: str) -> None:
         """Takes the classes and the normalization from the data, or gives them its own."""
@@ -147,10 +180,17 @@ class Classifier(LightningModule):
         if not isinstance(data, ImageDataModule):
             raise UserError("model.class_weights balanced needs an ImageDataModule; give a list")
         counts_K = data.class_counts()
+        if self.multi_label:
+            return (len(data.train_indices) - counts_K) / counts_K.clamp(min=1)
         return counts_K.sum() / (self.num_classes * counts_K.clamp(min=1).float())
 
     def _share_spec(self, data: object) -> None:
         if isinstance(data, ImageDataModule):
+            if data.multi_label != self.multi_label:
+                raise UserError(
+                    f"multi_label of the model is {self.multi_label} and of the data {data.multi_label}; give the "
+                    "Classifier the same as the data"
+                )
             if self.normalization and not self.spec and data.use_normalization(*self.normalization):
                 rank_zero_info("normalization of the initial weights: mean {}, std {}".format(*self.normalization))
             self.spec = self.spec or data.spec
@@ -265,7 +305,25 @@ class Classifier(LightningModule):
         self._update(self.val_metrics, batch, losses_B, logits_BK)
         if batch_idx == 0:
             self.log_dict(self.val_metrics, prog_bar=True, batch_size=batch.size)
+        if self.confusion_of_thresholds is not None and len(logits_BK):
+            self.confusion_of_thresholds.update(*at_all_thresholds(self.probabilities(logits_BK), batch.labels_B))
         return {"indices": batch.indices_B, "labels": batch.labels_B, "logits": logits_BK}
+
+    def on_validation_epoch_start(self) -> None:
+        if self.confusion_of_thresholds is not None:
+            self.confusion_of_thresholds.reset()
+
+    def on_validation_epoch_end(self) -> None:
+        """Chooses the threshold in training, where an image can have several classes."""
+        if self.confusion_of_thresholds is None or self.trainer.sanity_checking:
+            return
+        counts_TK22 = self.confusion_of_thresholds.compute().unflatten(0, (NUM_THRESHOLDS, self.num_classes))
+        f1_T = f1_scores(counts_TK22).nanmean(-1)
+        if self.spec and self.trainer.state.fn == "fit":
+            self.spec = replace(self.spec, threshold=best_threshold(f1_T))
+        f1 = f1_T[round(self.threshold * (NUM_THRESHOLDS + 1)) - 1]
+        # All ranks have the same values, and each may monitor them.
+        self.log_dict({"val/f1": f1, "val/threshold": self.threshold}, reduce_fx="max", sync_dist=True)
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Sample indices (B), labels (B), logits (B, K) and losses (B)."""
@@ -274,7 +332,8 @@ class Classifier(LightningModule):
         if batch_idx == 0:
             self.log_dict(self.test_metrics, batch_size=batch.size)
         if len(logits_BK):
-            self.confusion.update(logits_BK, batch.labels_B)
+            decided = (self.probabilities(logits_BK) >= self.threshold).int() if self.multi_label else logits_BK
+            self.confusion.update(decided, batch.labels_B)
         return {"indices": batch.indices_B, "labels": batch.labels_B, "logits": logits_BK, "losses": losses_B}
 
     def on_test_epoch_start(self) -> None:
@@ -282,15 +341,20 @@ class Classifier(LightningModule):
 
     def on_test_epoch_end(self) -> None:
         names = getattr(self.trainer.datamodule, "classes", range(self.num_classes))  # pyright: ignore[reportAttributeAccessIssue]
-        acc_K, f1_K = class_metrics(self.confusion.compute())
-        metrics = {f"test/acc_of/{name}": acc for name, acc in zip(names, acc_K, strict=True)}
-        metrics["test/balanced_acc"] = acc_K.nanmean()
+        if self.multi_label:
+            f1_K = f1_scores(self.confusion.compute())
+            metrics = {f"test/f1_of/{name}": f1 for name, f1 in zip(names, f1_K, strict=True)}
+            metrics["test/threshold"] = torch.tensor(self.threshold)
+        else:
+            acc_K, f1_K = class_metrics(self.confusion.compute())
+            metrics = {f"test/acc_of/{name}": acc for name, acc in zip(names, acc_K, strict=True)}
+            metrics["test/balanced_acc"] = acc_K.nanmean()
         # All ranks have the same values: the first logs them, and without sync_dist Lightning warns for each.
         self.log_dict({"test/f1": f1_K.nanmean(), **metrics}, rank_zero_only=True, sync_dist=True)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Sample indices (B), labels (B) and class probabilities (B, K)."""
-        probabilities_BK = self(batch.images_BCHW).float().softmax(-1)
+        probabilities_BK = self.probabilities(self(batch.images_BCHW).float())
         return {"indices": batch.indices_B, "labels": batch.labels_B, "probabilities": probabilities_BK}
 
     def _losses(self, batch: Batch, label_smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
@@ -307,6 +371,8 @@ class Classifier(LightningModule):
         return losses_B, logits_BK
 
     def _loss(self, logits_BK: Tensor, labels_B: Tensor, label_smoothing: float) -> Tensor:
+        if self.multi_label:
+            return self._loss_of_several(logits_BK, labels_B.to(logits_BK.dtype), label_smoothing)
         if self.loss is None:
             losses_B = F.cross_entropy(logits_BK, labels_B, reduction="none", label_smoothing=label_smoothing)
         else:
@@ -320,17 +386,36 @@ class Classifier(LightningModule):
             losses_B = losses_B * self.class_weights_K[labels_B]
         return losses_B
 
+    def _loss_of_several(self, logits_BK: Tensor, targets_BK: Tensor, label_smoothing: float) -> Tensor:
+        if self.loss is None:
+            smoothed_BK = targets_BK * (1 - label_smoothing) + label_smoothing / 2
+            losses_BK = F.binary_cross_entropy_with_logits(logits_BK, smoothed_BK, reduction="none")
+        else:
+            losses_BK = self.loss(logits_BK, targets_BK)
+        if losses_BK.shape == targets_BK.shape[:1] and not self.class_weights:  # a loss with a mean over the classes
+            return losses_BK
+        if losses_BK.shape != targets_BK.shape:
+            raise UserError(
+                f"model.loss returns {tuple(losses_BK.shape)} for {tuple(logits_BK.shape)} logits and targets; it must "
+                "return one loss per image and class, or, without class_weights, one per image"
+            )
+        if self.training and self.class_weights_K is not None:
+            losses_BK = losses_BK * torch.where(targets_BK > 0, self.class_weights_K, 1.0)
+        return losses_BK.mean(1)
+
     def _update(self, metrics: MetricCollection, batch: Batch, losses_B: Tensor, logits_BK: Tensor) -> None:
         if batch.partner_labels_B is not None and batch.weights_B is not None:  # the class with the larger weight
-            batch = batch._replace(labels_B=batch.labels_B.where(batch.weights_B >= 0.5, batch.partner_labels_B))
-        if len(losses_B) == 0:  # this rank's shard of a last batch with fewer samples than ranks
-            return
+            own_B = (batch.weights_B >= 0.5).unflatten(0, (-1, *(1,) * (batch.labels_B.dim() - 1)))
+            batch = batch._replace(labels_B=batch.labels_B.where(own_B, batch.partner_labels_B))
         for name, metric in metrics.items(keep_base=True):
+            # This rank's shard of a last batch can have no samples; `map` gathers tensors with as many dimensions.
+            if len(losses_B) == 0 and name != "map":
+                continue
             if name == "loss":
                 metric.update(losses_B)
-            elif name not in ("acc", "top5"):
+            elif self.multi_label or name not in ("acc", "top5"):
                 # torchmetrics takes a batch whose logits all lie in [0, 1] for probabilities.
-                metric.update(logits_BK.softmax(-1), batch.labels_B)
+                metric.update(self.probabilities(logits_BK), batch.labels_B)
             else:
                 metric.update(logits_BK, batch.labels_B)
 
@@ -343,32 +428,3 @@ def _per_image(loss: Loss) -> Loss:
             function.reduction = "none"
         return function
     return functools.partial(function, reduction="none") if "reduction" in inspect.signature(loss).parameters else loss
-
-
-def class_metrics(counts_KK: Tensor) -> tuple[Tensor, Tensor]:
-    """Accuracy (K,) and F1 score (K,) of each class from a confusion matrix with true classes as rows. NaN for a class
-    without samples."""
-    correct_K, true_K, predicted_K = counts_KK.diag(), counts_KK.sum(1), counts_KK.sum(0)
-    f1_K = 2 * correct_K / (true_K + predicted_K)
-    return correct_K / true_K, f1_K.where(true_K > 0, math.nan)
-
-
-def _metrics(num_classes: int, own: Mapping[str, MetricCallable]) -> MetricCollection:
-    # The data module has checked the labels and the step the shape of the logits; torchmetrics would search each batch.
-    micro: dict[str, Any] = {"average": "micro", "validate_args": False}
-    metrics: dict[str, Metric | MetricCollection] = {
-        "loss": MeanMetric(nan_strategy="disable"),
-        "acc": MulticlassAccuracy(num_classes, **micro),
-    }
-    if num_classes > 5:
-        metrics["top5"] = MulticlassAccuracy(num_classes, **micro, top_k=5)
-    if taken := [name for name in own if name in {*metrics, "top5", "f1", "balanced_acc", "calibration_error"}]:
-        raise ValueError(f"metrics has {', '.join(taken)}, which every run has; choose another name")
-    metrics |= {name: make(num_classes) for name, make in own.items()}
-    return MetricCollection(metrics, compute_groups=False)
-
-
-def _test_metrics(num_classes: int, own: Mapping[str, MetricCallable]) -> MetricCollection:
-    metrics = _metrics(num_classes, own)
-    metrics["calibration_error"] = MulticlassCalibrationError(num_classes, n_bins=15, validate_args=False)
-    return metrics

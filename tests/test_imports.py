@@ -16,7 +16,7 @@ FILES = sorted((ROOT / "src").rglob("*.py"))
 # Each folder of src may import itself and those that stand before it; those in one row do not import each other.
 ARROWS = (
     ("rng", "errors"),
-    ("data", "models", "optim"),
+    ("data", "models", "optim", "metrics"),
     ("classifier",),
     ("callbacks",),
     ("runtime",),

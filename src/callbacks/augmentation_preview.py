@@ -9,7 +9,7 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
 from torchvision.utils import make_grid, save_image
 
-from src.callbacks.class_names import class_names
+from src.callbacks.class_names import class_names, names_of
 from src.callbacks.display_only import display_only
 from src.callbacks.image_grid import image_grid
 from src.callbacks.log_image import image_loggers, log_image
@@ -56,8 +56,8 @@ class AugmentationPreview(Callback):
             names = class_names(trainer, data.num_classes)
             shown = columns[:SHOWN_COLUMNS]
             captions = [
-                names[label] if number == 0 else f"epoch {number}"
-                for label in data.image_set("train").labels_N[indices_B].tolist()
+                name if number == 0 else f"epoch {number}"
+                for name in names_of(data.image_set("train").labels_N[indices_B], names)
                 for number in range(len(shown))
             ]
             images_NHWC = torch.stack(shown, dim=1).flatten(0, 1).clamp(0, 1).permute(0, 2, 3, 1)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
 from lightning import LightningModule, Trainer
 from torch import Tensor
 
@@ -15,6 +14,7 @@ from src.callbacks.class_names import class_names
 from src.callbacks.display_only import display_only
 from src.callbacks.log_image import image_loggers, log_image, new_figure
 from src.callbacks.test_samples import TestSamples, TestSamplesCallback
+from src.data.batch import class_counts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,16 +39,15 @@ class ClassScores(TestSamplesCallback):
         if image_loggers(trainer):
             with display_only("precision and recall by class"):
                 names = class_names(trainer, samples.logits_NK.shape[1])
-                precision_K, recall_K = precision_recall(samples.logits_NK.argmax(-1), samples.labels_N, len(names))
+                precision_K, recall_K = precision_recall(samples.predicted_N, samples.labels_N, len(names))
                 log_image(trainer, "view_test/classes", plot(precision_K, recall_K, names, self.max_classes))
 
 
 def precision_recall(predicted_N: Tensor, labels_N: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Precision (K,), NaN for a class that is never predicted, and recall (K,), NaN for a class without samples."""
-    correct_K, predicted_K, true_K = (
-        torch.bincount(classes, minlength=num_classes)
-        for classes in (labels_N[predicted_N == labels_N], predicted_N, labels_N)
-    )
+    """Precision (K,), NaN for a class that is never predicted, and recall (K,), NaN for a class without samples, from
+    classes (N,), or (N, K) where an image can have several."""
+    correct_N = predicted_N * labels_N if labels_N.dim() == 2 else labels_N[predicted_N == labels_N]
+    correct_K, predicted_K, true_K = (class_counts(one, num_classes) for one in (correct_N, predicted_N, labels_N))
     return correct_K / predicted_K, correct_K / true_K
 
 

@@ -13,11 +13,12 @@ from torchmetrics.classification import MulticlassConfusionMatrix
 
 from src.callbacks.class_names import class_names
 from src.callbacks.display_only import display_only
-from src.callbacks.log_image import WIDTH, log_image, log_missing, new_figure
+from src.callbacks.log_image import WIDTH, image_loggers, log_image, log_missing, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+_TAG = "view_test/confusion_matrix"
 MAX_CLASSES_WITH_COUNTS = 20  # with more classes, cells are smaller than their counts
 
 
@@ -26,7 +27,7 @@ class ConfusionMatrix(Callback):
     TensorBoard.
 
     The module's attribute `confusion` is a `torchmetrics.classification.MulticlassConfusionMatrix` that `test_step`
-    updates.
+    updates. Where an image can have several classes there is none.
     """
 
     def __init__(self, max_classes: int = 100) -> None:
@@ -38,6 +39,10 @@ class ConfusionMatrix(Callback):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         confusion = getattr(pl_module, "confusion", None)
+        if getattr(pl_module, "multi_label", False) and image_loggers(trainer):
+            log_missing(
+                trainer, _TAG, "No confusion matrix, as an image can have several classes: see view_test/classes"
+            )
         if not isinstance(confusion, MulticlassConfusionMatrix):
             return
         counts_KK = confusion.compute().cpu()
@@ -52,13 +57,12 @@ class ConfusionMatrix(Callback):
         directory.mkdir(parents=True, exist_ok=True)
         content = {"classes": names, "rows_are": "true class", "counts": counts_KK.tolist()}
         (directory / "confusion_matrix.json").write_text(json.dumps(content) + "\n")
-        tag = "view_test/confusion_matrix"
         if len(names) > self.max_classes:
             text = f"{len(names)} classes are too many for an image; their counts are in confusion_matrix.json"
-            return log_missing(trainer, tag, text)
+            return log_missing(trainer, _TAG, text)
         figure = plot(counts_KK, names)
         figure.savefig(directory / "confusion_matrix.png", dpi=200)
-        log_image(trainer, tag, figure)
+        log_image(trainer, _TAG, figure)
 
 
 def plot(counts_KK: Tensor, names: list[str]) -> Figure:

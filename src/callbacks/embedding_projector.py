@@ -13,7 +13,7 @@ from lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from src import rng
-from src.callbacks.class_names import class_names
+from src.callbacks.class_names import class_names, names_of
 from src.callbacks.display_only import display_only
 from src.callbacks.sharded_network import IS_SHARDED, is_sharded
 from src.callbacks.tensorboard import summary_writer
@@ -64,7 +64,7 @@ class EmbeddingProjector(Callback):
                 return writer.add_text("run/projector", "No embeddings: the network has no linear layer.")
             names = class_names(trainer, data.num_classes)
             labels_B = labels_N.cpu()[data.val_indices[sample_B].cpu()]
-            classes = [names[label] for label in labels_B.tolist()]
+            classes = names_of(labels_B, names)
             writer.add_embedding(
                 torch.cat(features_BD), classes, torch.cat(thumbnails), trainer.global_step, "validation"
             )

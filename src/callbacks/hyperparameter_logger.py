@@ -19,9 +19,9 @@ from src.callbacks.tensorboard import summary_writer
 class HyperparameterLogger(Callback):
     """Logs what a recipe or the command line sets (`settings` of the module) when training starts. TensorBoard's page
     HPARAMS shows it, what differs between runs first, with the best val/acc, test/acc, test/loss, the number of
-    parameters and the seconds of training.
+    parameters and the seconds of training; of images with several classes val/map and test/map.
 
-    The page shows all scalars of a run as columns, so these five have a run of their own, the folder `hparams` of the
+    The page shows all scalars of a run as columns, so these have a run of their own, the folder `hparams` of the
     run directory.
     """
 
@@ -42,12 +42,13 @@ class HyperparameterLogger(Callback):
             best = getattr(trainer.checkpoint_callback, "best", None) or {}
             results = Path(trainer.default_root_dir) / "results.json"
             training = json.loads(results.read_text()).get("fit", {}) if results.is_file() else {}
-            _write(trainer, {"acc_best_val": best.get("val/acc"), "seconds": training.get("seconds")})
+            values = {f"{name}_best_val": best.get(f"val/{name}") for name in ("acc", "map")}
+            _write(trainer, {**values, "seconds": training.get("seconds")})
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         metrics = trainer.callback_metrics  # reduced over all ranks, so all of them read it
         with display_only("the metrics of the page HPARAMS"):
-            _write(trainer, {"acc_test": metrics.get("test/acc"), "loss_test": metrics.get("test/loss")})
+            _write(trainer, {f"{name}_test": metrics.get(f"test/{name}") for name in ("acc", "map", "loss")})
 
 
 def _write(trainer: Trainer, metrics: dict[str, Any], settings: dict[str, Any] | None = None) -> None:

@@ -44,4 +44,5 @@ class SamplePredictions(TestSamplesCallback):
 
 
 def _write(trainer: Trainer, name: str, indices_N: Tensor, labels_N: Tensor, logits_NK: Tensor) -> None:
-    write_predictions(Path(trainer.default_root_dir) / name, trainer, indices_N, labels_N, logits_NK.softmax(-1))
+    probabilities_NK = logits_NK.sigmoid() if labels_N.dim() == 2 else logits_NK.softmax(-1)
+    write_predictions(Path(trainer.default_root_dir) / name, trainer, indices_N, labels_N, probabilities_NK)

@@ -22,13 +22,24 @@ LAYOUT = {
         "memory in GB": ["Multiline", ["^watch/memory_GB$"]],
     },
 }
+# Of images with several classes.
+MULTI_LABEL = {
+    "training": {
+        "loss": LAYOUT["training"]["loss"],
+        "mean average precision": ["Multiline", ["^train/map$", "^val/map$"]],
+        "F1 score and threshold": ["Multiline", ["^val/f1$", "^val/threshold$"]],
+        "learning rate": LAYOUT["training"]["learning rate"],
+    },
+    "diagnosis": LAYOUT["diagnosis"],
+}
 
 
 class ScalarLayout(Callback):
     """Arranges TensorBoard's page CUSTOM SCALARS: training and validation in one chart for the loss and one for the
-    accuracy, the learning rate, and what `TrainingHealth` logs."""
+    accuracy (of images with several classes the mean average precision), the learning rate, and what `TrainingHealth`
+    logs."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if writer := summary_writer(trainer):
             with display_only("the page CUSTOM SCALARS"):
-                writer.add_custom_scalars(LAYOUT)
+                writer.add_custom_scalars(MULTI_LABEL if getattr(pl_module, "multi_label", False) else LAYOUT)

@@ -11,7 +11,7 @@ import torch
 from lightning import LightningModule, Trainer
 from torch import Tensor
 
-from src.callbacks.class_names import class_names
+from src.callbacks.class_names import class_names, names_of
 from src.callbacks.display_only import display_only
 from src.callbacks.image_grid import image_grid
 from src.callbacks.log_image import image_loggers, log_image, log_missing
@@ -44,7 +44,8 @@ class _ShownSamples(TestSamplesCallback):
 
 
 class ConfidentMistakes(_ShownSamples):
-    """Shows, after a test, the misclassified images with the largest probability of the predicted class."""
+    """Shows, after a test, the misclassified images with the largest probability of the predicted class. Where an image
+    can have several classes, it is misclassified if one of them is."""
 
     def __init__(self, num_images: int = 12) -> None:
         """
@@ -90,9 +91,9 @@ class LossExtremes(_ShownSamples):
 
 
 class MistakeMaps(_ShownSamples):
-    """Shows, after a test, what in the most confident mistakes speaks for the predicted and for the true class, by
-    Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391). Says so where the network has no feature map of channels, rows
-    and columns."""
+    """Shows, after a test, what in the most confident mistakes speaks for the predicted and for the true class, or for
+    the most confidently misclassified one of several, by Grad-CAM (Selvaraju et al. 2017, arXiv 1610.02391). Says so
+    where the network has no feature map of channels, rows and columns."""
 
     def __init__(self, num_images: int = 6) -> None:
         """
@@ -112,32 +113,54 @@ class MistakeMaps(_ShownSamples):
         if is_sharded(trainer, net):
             return log_missing(trainer, _MAPS, f"No class-activation maps: {IS_SHARDED}")
         images_BHWC = images_of(data, samples, rows_B)
-        classes_B = torch.stack([samples.logits_NK[rows_B].argmax(-1), samples.labels_N[rows_B]], 1).flatten()
-        maps_BHW = activation_maps(net, data, images_BHWC.repeat_interleave(2, 0), classes_B)
+        if samples.multi_label:
+            classes_B1 = _confidence_of_mistakes(samples)[rows_B].argmax(1, keepdim=True)
+            is_true_BM = samples.labels_N[rows_B].gather(1, classes_B1)
+            classes_BM = classes_B1
+        else:
+            classes_BM = torch.stack([samples.predicted_N[rows_B], samples.labels_N[rows_B]], 1)
+            is_true_BM = torch.tensor([[0, 1]]).expand_as(classes_BM)
+        shown = classes_BM.shape[1]
+        maps_BHW = activation_maps(net, data, images_BHWC.repeat_interleave(shown, 0), classes_BM.flatten())
         if maps_BHW is None:
             return log_missing(trainer, _MAPS, "No class-activation maps: the network has no feature map of pixels")
         names = class_names(trainer, samples.logits_NK.shape[1])
-        # Three images per row: as it is, and with the maps of the predicted and of the true class.
-        maps_B3HW = torch.cat([torch.zeros_like(maps_BHW[::2, None]), maps_BHW.unflatten(0, (-1, 2))], 1)
+        # In a row the image as it is, then with the maps of the predicted and of the true class, or of one of several.
+        maps_BMHW = torch.cat([torch.zeros_like(maps_BHW[::shown, None]), maps_BHW.unflatten(0, (-1, shown))], 1)
         texts = [
             text
-            for predicted, true in classes_B.unflatten(0, (-1, 2)).tolist()
-            for text in ("the image", f"why {_short(names[int(predicted)])}", f"why {_short(names[int(true)])} (true)")
+            for classes, is_true in zip(classes_BM.tolist(), is_true_BM.tolist(), strict=True)
+            for text in (
+                "the image",
+                *(f"why {_short(names[k])}{' (true)' * true}" for k, true in zip(classes, is_true, strict=True)),
+            )
         ]
-        images_B3HWC = images_BHWC.repeat_interleave(3, 0)
-        figure = image_grid(images_B3HWC, texts, 3, "What speaks for a class", maps_B3HW.flatten(0, 1))
+        images_BMHWC = images_BHWC.repeat_interleave(shown + 1, 0)
+        figure = image_grid(images_BMHWC, texts, shown + 1, "What speaks for a class", maps_BMHW.flatten(0, 1))
         log_image(trainer, _MAPS, figure)
 
 
 def confident_mistakes(samples: TestSamples, count: int) -> Tensor:
     """Which rows of the samples are misclassified with the largest probabilities, int64 (B,)."""
+    if samples.multi_label:
+        confidence_N = _confidence_of_mistakes(samples).amax(1)
+        return confidence_N.argsort(descending=True, stable=True)[: min(count, int((confidence_N > 0).sum()))]
     confidence_N, predicted_N = samples.logits_NK.softmax(-1).max(-1)
     wrong_N = (predicted_N != samples.labels_N).nonzero()[:, 0]
     return wrong_N[confidence_N[wrong_N].argsort(descending=True, stable=True)][:count]
 
 
+def _confidence_of_mistakes(samples: TestSamples) -> Tensor:
+    """How far each probability is from what is true, (N, K); 0 where the class is not misclassified."""
+    return (samples.probabilities_NK - samples.labels_N).abs() * (samples.predicted_N != samples.labels_N)
+
+
 def captions(samples: TestSamples, rows_B: Tensor, names: list[str]) -> list[str]:
-    """The true and the predicted class of each sample, with the probability of the predicted one."""
+    """The true and the predicted class of each sample, with the probability of the predicted one; or all true and all
+    predicted classes."""
+    if samples.multi_label:
+        true, predicted = (names_of(of_all[rows_B], names) for of_all in (samples.labels_N, samples.predicted_N))
+        return [f"{_short(a, 2)}\n→ {_short(b, 2)}" for a, b in zip(true, predicted, strict=True)]
     probability_B, predicted_B = samples.logits_NK[rows_B].softmax(-1).max(-1)
     return [
         f"{_short(names[int(true)])}\n→ {_short(names[int(predicted)])} {probability:.0%}"
@@ -147,8 +170,8 @@ def captions(samples: TestSamples, rows_B: Tensor, names: list[str]) -> list[str
     ]
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= MAX_LETTERS else f"{name[: MAX_LETTERS - 1]}…"
+def _short(name: str, times: int = 1) -> str:
+    return name if len(name) <= times * MAX_LETTERS else f"{name[: times * MAX_LETTERS - 1]}…"
 
 
 def images_of(data: ImageDataModule, samples: TestSamples, rows_B: Tensor) -> Tensor:

@@ -18,9 +18,25 @@ class TestSamples(NamedTuple):
     """The samples of a test on the CPU, each once, in the order of the dataset."""
 
     indices_N: Tensor  # int64, within the test set
-    labels_N: Tensor  # int64
+    labels_N: Tensor  # int64; (N, K) of 0 and 1 where an image can have several classes
     logits_NK: Tensor  # float32
     losses_N: Tensor  # float32
+    threshold: float = 0.5  # from which an image has a class, if it can have several
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether an image can have several classes."""
+        return self.labels_N.dim() == 2
+
+    @property
+    def probabilities_NK(self) -> Tensor:
+        """Of the classes."""
+        return self.logits_NK.sigmoid() if self.multi_label else self.logits_NK.softmax(-1)
+
+    @property
+    def predicted_N(self) -> Tensor:
+        """The most probable classes (N,), or whether each image has each class (N, K)."""
+        return self.probabilities_NK >= self.threshold if self.multi_label else self.logits_NK.argmax(-1)
 
 
 class TestSamplesCallback(Callback):
@@ -49,7 +65,9 @@ class TestSamplesCallback(Callback):
         gathered = gather(trainer, self._batches)
         self._batches = []
         if gathered:
-            samples = TestSamples(*(gathered[name] for name in ("indices", "labels", "logits", "losses")))
+            threshold = getattr(pl_module, "threshold", 0.5)
+            outputs = (gathered[name] for name in ("indices", "labels", "logits", "losses"))
+            samples = TestSamples(*outputs, threshold=threshold)
             for callback in _callbacks_of(trainer):
                 callback._samples = samples
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from lightning import Callback, LightningModule, Trainer
 
+METRICS = ("train/loss", "train/acc", "train/map", "val/loss", "val/acc", "val/map", "val/f1")
+
 
 class TextProgressBar(Callback):
     """Prints one line after each epoch: `epoch 5/20: train/loss 0.4120, val/acc 0.8312, 12.3 s`.
@@ -14,11 +16,11 @@ class TextProgressBar(Callback):
     The lines stay in log files and, above the progress bar, in a terminal.
     """
 
-    def __init__(self, metrics: Sequence[str] = ("train/loss", "train/acc", "val/loss", "val/acc")) -> None:
+    def __init__(self, metrics: Sequence[str] = METRICS) -> None:
         """
         Args:
-            metrics: names of the logged metrics to print. Those that start with `val` are printed after the epochs
-                with a validation.
+            metrics: names of the metrics to print, if they are logged. Those that start with `val` are printed after
+                the epochs with a validation.
         """
         self.metrics = metrics
 

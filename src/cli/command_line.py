@@ -109,6 +109,7 @@ class CLI(ExplicitConfiguration, LightningCLI):
             parser.set_defaults({f"trainer.default_callbacks.{name}": default})
         parser.link_arguments("seed_everything", "data.init_args.seed")
         parser.link_arguments("data", "model.num_classes", self._num_classes, apply_on="instantiate")
+        parser.link_arguments("data.multi_label", "model.multi_label", apply_on="instantiate")
 
     def _num_classes(self, data: ImageDataModule) -> int:
         """Of the data, or of the model that is resumed or evaluated, which may have more."""

@@ -49,6 +49,7 @@ _LINKED = {
     "data.init_args.seed": "is taken from seed_everything; set that",
     "data.seed": "is taken from seed_everything; set that",
     "model.num_classes": "is taken from the data",
+    "model.multi_label": "is taken from the data",
 }
 # Those that are read before the files.
 _EARLY = {"resume": "belongs on the command line", "run": "belongs on the command line"}

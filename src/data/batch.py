@@ -16,7 +16,7 @@ class ImageSet(NamedTuple):
     """Decoded images with their labels."""
 
     images_NHWC: Tensor  # uint8
-    labels_N: Tensor  # int64, from 0 to K - 1
+    labels_N: Tensor  # int64, from 0 to K - 1; (N, K) of 0 and 1 where an image can have several classes
 
     def to(self, device: torch.device) -> ImageSet:
         return ImageSet(self.images_NHWC.to(device), self.labels_N.to(device))
@@ -27,6 +27,11 @@ class ImageSet(NamedTuple):
         for tensor in self:
             digest.update(tensor.cpu().contiguous().numpy().data)
         return digest.hexdigest()
+
+
+def class_counts(labels_N: Tensor, num_classes: int) -> Tensor:
+    """The number of images of each class, int64 (K,)."""
+    return labels_N.sum(0) if labels_N.dim() == 2 else labels_N.bincount(minlength=num_classes)
 
 
 class IndexBatch(NamedTuple):
@@ -42,7 +47,7 @@ class Batch(NamedTuple):
     """A batch of a training, validation, test or predict step."""
 
     images_BCHW: Tensor  # float, normalized, in channels-last memory format
-    labels_B: Tensor  # int64
+    labels_B: Tensor  # int64; (B, K) of 0 and 1 where an image can have several classes
     indices_B: Tensor  # int64, within the dataset
     size: int  # samples over all ranks, by which sums are divided
     # Of images that are mixed with others in training: the other labels, and the weight of `labels_B` in [0, 1].

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from src import rng
 from src.data.augment import Augmentation, Mix
-from src.data.batch import Batch, ImageSet, IndexBatch
+from src.data.batch import Batch, ImageSet, IndexBatch, class_counts
 from src.data.image_spec import ImageSpec, center, normalize
 from src.data.index_loader import IndexLoader
 from src.data.split import Split, fold_of, split
@@ -58,6 +58,7 @@ class ImageDataModule(LightningDataModule, ABC):
     std: tuple[float, ...]
     resize: Resize = "crop"  # how an image of another size becomes one of this dataset
     provenance: tuple[str, ...] = ()  # where the images come from, and their known limits; one sentence each
+    multi_label = False  # whether an image can have several classes: `read` then returns labels (N, K) of 0 and 1
     seen_size: int | None = None  # height and width of what the network sees of larger images: the center, or a crop
     cache_writable = True  # `doctor` sets it to False: `read` then writes no cache
 
@@ -154,17 +155,23 @@ class ImageDataModule(LightningDataModule, ABC):
         if subset not in self._sets:
             images_NHWC, labels_N = self.read(subset)
             name = type(self).__name__
-            if images_NHWC.dtype != torch.uint8 or images_NHWC.dim() != 4 or labels_N.shape != images_NHWC.shape[:1]:
+            positions_K = torch.arange(self.num_classes) if self._positions_K is None else self._positions_K
+            shape = (*images_NHWC.shape[:1], *((len(positions_K),) if self.multi_label else ()))
+            if images_NHWC.dtype != torch.uint8 or images_NHWC.dim() != 4 or labels_N.shape != shape:
+                each = f"{len(positions_K)} labels" if self.multi_label else "one label"
                 raise UserError(
                     f"{name}.read returns images {tuple(images_NHWC.shape)} of {images_NHWC.dtype} and labels "
-                    f"{tuple(labels_N.shape)}; it must return uint8 images (N, H, W, C) and one label for each"
+                    f"{tuple(labels_N.shape)}; it must return uint8 images (N, H, W, C) and {each} for each"
                 )
-            if len(labels_N) and not 0 <= int(labels_N.min()) <= int(labels_N.max()) < self.num_classes:
+            number = 2 if self.multi_label else self.num_classes
+            if len(labels_N) and not 0 <= int(labels_N.min()) <= int(labels_N.max()) < number:
                 raise UserError(
                     f"{name}.read returns labels from {labels_N.min()} to {labels_N.max()}; with {self.num_classes} "
-                    f"classes they must be between 0 and {self.num_classes - 1}"
+                    f"classes they must be between 0 and {number - 1}"
                 )
-            labels_N = labels_N.long() if self._positions_K is None else self._positions_K[labels_N.long()]
+            labels_N = labels_N.long()
+            if self._positions_K is not None:
+                labels_N = _repositioned(labels_N, self._positions_K, self.num_classes)
             self._sets[subset] = ImageSet(images_NHWC, labels_N)
         return self._sets[subset]
 
@@ -176,7 +183,9 @@ class ImageDataModule(LightningDataModule, ABC):
         as_is = self.normalize == "unit"
         mean, std = ((0.0,) * channels, (1.0,) * channels) if as_is else (self.mean, self.std)
         mean, std = tuple(map(float, mean)), tuple(map(float, std))
-        return ImageSpec(self._class_names, mean, std, seen, channels, self.resize, stored_size=(height, width))
+        return ImageSpec(
+            self._class_names, mean, std, seen, channels, self.resize, (height, width), multi_label=self.multi_label
+        )
 
     @property
     def _class_names(self) -> tuple[str, ...]:
@@ -186,8 +195,13 @@ class ImageDataModule(LightningDataModule, ABC):
         """Uses the classes and the normalization of a model: labels are those of the classes with the same name.
 
         Raises:
-            UserError: if there are other classes, or other channels.
+            UserError: if there are other classes, or other channels, or several classes for each image in one of both.
         """
+        if self.multi_label != spec.multi_label:
+            of = {False: "one class", True: "any number of classes"}
+            raise UserError(
+                f"the data have {of[self.multi_label]} for each image; the model was trained on {of[spec.multi_label]}"
+            )
         own = self._class_names
         if unknown := [name for name in own if name not in spec.classes]:
             raise UserError(
@@ -199,7 +213,7 @@ class ImageDataModule(LightningDataModule, ABC):
         if own != spec.classes:
             positions_K = torch.tensor([spec.classes.index(name) for name in own])
             for subset, (images_NHWC, labels_N) in self._sets.items():
-                self._sets[subset] = ImageSet(images_NHWC, positions_K.to(labels_N.device)[labels_N])
+                self._sets[subset] = ImageSet(images_NHWC, _repositioned(labels_N, positions_K, len(spec.classes)))
             self._positions_K = positions_K if self._positions_K is None else positions_K[self._positions_K]
             self.classes = spec.classes
         self.mean, self.std = spec.mean, spec.std
@@ -231,7 +245,9 @@ class ImageDataModule(LightningDataModule, ABC):
     def setup(self, stage: str) -> None:
         """Reads the training set for `fit` and `validate`, the test set only for `test` and `predict`."""
         if stage in ("fit", "validate"):
-            labels_N, uniform_N = self.image_set("train").labels_N.cpu(), self.split_uniforms()
+            if self.multi_label and self.balanced:
+                raise UserError("data.balanced is for one class per image; with several, use model.class_weights")
+            labels_N, uniform_N = self._strata_N, self.split_uniforms()
             if self.folds:
                 validates_N = fold_of(labels_N, self.folds, self.split_seed, uniform_N) == self.fold
                 self.train_indices, self.val_indices = (~validates_N).nonzero()[:, 0], validates_N.nonzero()[:, 0]
@@ -243,12 +259,22 @@ class ImageDataModule(LightningDataModule, ABC):
             self.image_set("test")
 
     @property
+    def _strata_N(self) -> Tensor:
+        """The classes by which the training set is split; of images with several, each combination that occurs."""
+        labels_N = self.image_set("train").labels_N.cpu()
+        if not self.multi_label:
+            return labels_N
+        if self.folds or self.split == "stratified":
+            return labels_N.unique(dim=0, return_inverse=True)[1]
+        return labels_N.new_zeros(len(labels_N))
+
+    @property
     def _train_labels_N(self) -> Tensor:
         return self.image_set("train").labels_N.cpu()[self.train_indices]
 
     def class_counts(self) -> Tensor:
         """The number of training images of each class, int64 (K,)."""
-        return self._train_labels_N.bincount(minlength=self.num_classes)
+        return class_counts(self._train_labels_N, self.num_classes)
 
     def state_dict(self) -> dict[str, Any]:
         # The loader's state. Lightning also saves it, but does not restore it if a learning rate schedule has asked
@@ -376,6 +402,14 @@ class ImageDataModule(LightningDataModule, ABC):
     def _loader(self, indices_N: Tensor, **kwargs: Any) -> IndexLoader:
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         return IndexLoader(indices_N, self.batch_size, rank=rank, world_size=world_size, **kwargs)
+
+
+def _repositioned(labels_N: Tensor, positions_K: Tensor, num_classes: int) -> Tensor:
+    """Labels by the positions of their classes among those of a model."""
+    positions_K = positions_K.to(labels_N.device)
+    if labels_N.dim() == 1:
+        return positions_K[labels_N]
+    return labels_N.new_zeros(len(labels_N), num_classes).index_copy_(1, positions_K, labels_N)
 
 
 def _fits(images_NHWC: Tensor, device: torch.device) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from src import rng
 from src.data.augment import RandomResizedCrop
-from src.data.batch import ImageSet
+from src.data.batch import ImageSet, class_counts
 from src.data.datamodule import ImageDataModule, Preparation, Subset
 from src.data.image_spec import ImageSpec
 from src.data.split import Split
@@ -59,7 +59,8 @@ class ImageFolder(ImageDataModule):
                 one folder per class. Nothing is written to it. A zip or tar file is unpacked into `cache_dir`.
             labels: CSV file with the columns `path` (relative to `data_dir`) and `label` (the name of the class), in
                 place of one folder per class. With a column `group`, images of one group are in one subset, which
-                needs the split `hash`; with `subset`, each is in `train`, `val` or `test`.
+                needs the split `hash`; with `subset`, each is in `train`, `val` or `test`. Without `label`, each other
+                column is a class, with 1 for the images that have it and 0 for the others (multi-label).
             image_size: height and width of what the network sees, in pixels.
             stored_size: height and width to which images are resized in the cache. Where it is larger, evaluation sees
                 the center. Null is image_size, or 8/7 of it if a RandomResizedCrop cuts from it (as 256 for 224).
@@ -118,6 +119,7 @@ class ImageFolder(ImageDataModule):
         else:
             self.layout = read_layout(folder, least=1 if test_fraction == 1 else 2)
         self.root, self.classes = self.layout.root, self.layout.classes
+        self.multi_label = self.layout.multi_label
         self.image_size = self.seen_size = image_size
         self.stored_size = stored_size
         self.resize: Resize = resize
@@ -153,7 +155,7 @@ class ImageFolder(ImageDataModule):
             raise UserError("\n".join([first, *lines, last]))
         if not cache.meta["counts"]["train"] and self.test_fraction == 1:
             return cache
-        counts_K = cache.images.labels_N[: cache.meta["counts"]["train"]].bincount(minlength=len(self.layout.classes))
+        counts_K = class_counts(cache.images.labels_N[: cache.meta["counts"]["train"]], len(self.layout.classes))
         if empty := [name for name, count in zip(self.layout.classes, counts_K, strict=True) if not count]:
             raise UserError(f"no training file of {', '.join(empty)} in {self.root} can be decoded")
         return cache

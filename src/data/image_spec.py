@@ -56,6 +56,10 @@ class ImageSpec:
         """Class probabilities (B, K), which add up to 1 unless an image can have several classes."""
         return logits_BK.sigmoid() if self.multi_label else logits_BK.softmax(-1)
 
+    def predicted(self, probabilities_BK: Tensor) -> Tensor:
+        """The most probable class (B,), or whether an image has each class (B, K)."""
+        return probabilities_BK >= self.threshold if self.multi_label else probabilities_BK.argmax(-1)
+
     def normalize(self, images_BCHW: Tensor) -> Tensor:
         """Normalizes images in [0, 1]."""
         return normalize(images_BCHW, self.mean, self.std)

@@ -28,7 +28,7 @@ class Comparison(NamedTuple):
 
     images: int
     largest: float  # difference of a probability
-    agreeing: int  # images whose most probable class is the same
+    agreeing: int  # images whose most probable class, or whose classes above the threshold, are the same
 
 
 def export(
@@ -84,7 +84,8 @@ def compare(original: ImageClassifier, exported: Callable[[Tensor], Tensor], ima
             expected_BK, found_BK = original(images_BHWC), exported(images_BHWC)
             count += len(images_BHWC)
             largest = max(largest, (expected_BK - found_BK).abs().max().item())
-            agreeing += int((expected_BK.argmax(1) == found_BK.argmax(1)).sum())
+            same_B = original.spec.predicted(expected_BK) == original.spec.predicted(found_BK)
+            agreeing += int(same_B.reshape(len(same_B), -1).all(1).sum())
     if not count:
         raise UserError("there is no image to compare the exported network on; give files or folders")
     return Comparison(count, largest, agreeing)

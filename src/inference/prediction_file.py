@@ -67,7 +67,7 @@ class ParquetWriter(Writer):
 
     def __init__(self, file: IO[bytes], columns: Sequence[str]) -> None:
         pyarrow, parquet = (optional_package(name, _PURPOSE) for name in ("pyarrow", "pyarrow.parquet"))
-        types = [pyarrow.float64() if name.startswith("probability") else pyarrow.string() for name in columns]
+        types = [pyarrow.float64() if name.startswith(("probability", "p(")) else pyarrow.string() for name in columns]
         self._table, self._schema = pyarrow.Table, pyarrow.schema(list(zip(columns, types, strict=True)))
         self._file = parquet.ParquetWriter(file, self._schema)
         self._rows: list[Row] = []
@@ -102,18 +102,22 @@ def writing(path: Path, columns: Sequence[str]) -> Iterator[Writer]:
 
 
 def columns(spec: ImageSpec, top_k: int) -> list[str]:
-    """The names of the columns: the most probable class and those after it, and all classes of an image that can have
-    several."""
-    ranked = [name for k in range(top_k) for name in (f"class{_nth(k)}", f"probability{_nth(k)}")]
-    return ["path", *(["classes"] if spec.multi_label else []), *ranked]
+    """The names of the columns: the most probable class and those after it; of an image that can have several, these
+    classes and the probability of each."""
+    if spec.multi_label:
+        return ["path", "classes", *(f"p({name})" for name in spec.classes)]
+    return ["path", *(name for k in range(top_k) for name in (f"class{_nth(k)}", f"probability{_nth(k)}"))]
 
 
 def row(path: str, probabilities_K: Tensor, spec: ImageSpec, top_k: int) -> Row:
     """The values of the columns."""
     values: Row = {"path": printable(path)}
     if spec.multi_label:
-        chosen = (probabilities_K >= spec.threshold).nonzero().flatten().tolist()
-        values["classes"] = ";".join(spec.classes[label] for label in chosen)
+        chosen = spec.predicted(probabilities_K).tolist()
+        values["classes"] = ";".join(name for name, has in zip(spec.classes, chosen, strict=True) if has)
+        for name, probability in zip(spec.classes, probabilities_K.tolist(), strict=True):
+            values[f"p({name})"] = round(probability, 6)
+        return values
     top = torch.topk(probabilities_K, top_k)
     for k, (probability, label) in enumerate(zip(top.values.tolist(), top.indices.tolist(), strict=True)):
         values[f"class{_nth(k)}"] = spec.classes[label]

@@ -9,8 +9,8 @@ from torchvision.ops import sigmoid_focal_loss
 
 
 class FocalLoss(nn.Module):
-    """torchvision's sigmoid focal loss of each class against the others, summed over the classes: well classified
-    images count less. Given as `model.loss`."""
+    """torchvision's sigmoid focal loss of each class, summed over the classes: well classified images count less. Given
+    as `model.loss`."""
 
     def __init__(self, alpha: float = 0.25, gamma: float = 2.0) -> None:
         """
@@ -23,6 +23,8 @@ class FocalLoss(nn.Module):
         self.gamma = gamma
 
     def forward(self, logits_BK: Tensor, labels_B: Tensor) -> Tensor:
-        """The loss of each image (B,)."""
+        """The loss of each image (B,); for targets (B, K), where an image can have several classes, (B, K)."""
+        if labels_B.dim() == 2:
+            return sigmoid_focal_loss(logits_BK, labels_B, self.alpha, self.gamma, reduction="none")
         targets_BK = F.one_hot(labels_B, logits_BK.shape[1]).to(logits_BK.dtype)
         return sigmoid_focal_loss(logits_BK, targets_BK, self.alpha, self.gamma, reduction="none").sum(1)

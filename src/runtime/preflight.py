@@ -147,6 +147,7 @@ def check_monitors(
     if not isinstance(model, Classifier) or any(_logs(type(own)) for own in (model, *callbacks)):
         return
     training, validation = ([str(name) for name in own] for own in (model.train_metrics, model.val_metrics))
+    validation += ["val/f1"] if model.multi_label else []
     names = training + validation if validates else training
     for config in schedules:
         if isinstance(config.scheduler, ReduceLROnPlateau):
@@ -154,7 +155,7 @@ def check_monitors(
     for callback in callbacks:
         monitor = getattr(callback, "monitor", None)
         if isinstance(callback, RunCheckpoints):  # without validation it has nothing to monitor
-            _check_monitor(callback, callback.monitor, validation, validates=True)
+            _check_monitor(callback, callback.monitor_of(model), validation, validates=True)
         elif isinstance(monitor, str) and getattr(callback, "strict", True):
             _check_monitor(callback, monitor, names, validates)
 

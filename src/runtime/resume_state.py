@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks.early_stopping import EarlyStopping, EarlyStoppingReason
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import move_data_to_device, rank_zero_info
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 from torchmetrics import Metric
@@ -44,8 +45,11 @@ class ResumeState(Callback):
         for name, metric in _metrics(pl_module):
             for field in of_ranks[0][name]:
                 values = [of_rank[name][field] for of_rank in of_ranks]
-                value = values[trainer.global_rank] if same else torch.stack(values).sum(0)
-                setattr(metric, field, value.to(pl_module.device))
+                if same:
+                    value = values[trainer.global_rank]
+                else:  # a list has the outputs of all batches
+                    value = [*chain(*values)] if isinstance(values[0], list) else torch.stack(values).sum(0)
+                setattr(metric, field, move_data_to_device(value, pl_module.device))
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Lets a run that EarlyStopping has ended stay so."""

@@ -34,7 +34,8 @@ class RunCheckpoints(Checkpoint):
     ) -> None:
         """
         Args:
-            monitor: the validation metric that decides which weights are the best.
+            monitor: the validation metric that decides which weights are the best; `val/acc` is `val/map` where an
+                image can have several classes.
             mode: whether the largest or the smallest value is the best.
             every_n_steps: also save last.ckpt every n steps, within an epoch.
             every_n_minutes: also save last.ckpt when n minutes have passed since it was saved.
@@ -66,6 +67,12 @@ class RunCheckpoints(Checkpoint):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.folder = Path(trainer.default_root_dir) / run_directory.CHECKPOINTS
+        self.monitor = self.monitor_of(pl_module)
+
+    def monitor_of(self, pl_module: LightningModule) -> str:
+        """The metric that is monitored in the training of a module."""
+        several = self.monitor == "val/acc" and getattr(pl_module, "multi_label", False)
+        return "val/map" if several else self.monitor
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Starts the clock, and restores the validation metrics of a resumed epoch."""

@@ -11,8 +11,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from src.callbacks.class_names import names_of
 from src.cli.doctor.finding import Note
 from src.data import ImageDataModule
+from src.data.batch import class_counts
 from src.data.duplicates import find_duplicates
 from src.errors import shortened
 
@@ -24,8 +26,8 @@ def classes(data: ImageDataModule) -> str:
     labels_N, subsets_N = _labels_and_subsets(data)
     texts, missing = [], []
     for number, name in enumerate(SUBSETS):
-        counts_K = labels_N[subsets_N == number].bincount(minlength=data.num_classes)
-        if not (total := int(counts_K.sum())):
+        counts_K = class_counts(labels_N[subsets_N == number], data.num_classes)
+        if not (total := int((subsets_N == number).sum())):
             continue
         ends = (counts_K.argmin(), counts_K.argmax())
         smallest, largest = (f"{int(counts_K[k]):,} ({data.classes[int(k)]})" for k in ends)
@@ -42,15 +44,15 @@ def duplicates(data: ImageDataModule, file: Path) -> str:
     sets = [data.image_set(subset).images_NHWC for subset in (("train", "test") if data.has_test else ("train",))]
     pairs_P2, is_exact_P = find_duplicates(sets)
     first_P, second_P = pairs_P2.T
-    leaks_P, conflicts_P = subsets_N[first_P] != subsets_N[second_P], labels_N[first_P] != labels_N[second_P]
+    leaks_P = subsets_N[first_P] != subsets_N[second_P]
+    conflicts_P = (labels_N[first_P] != labels_N[second_P]).reshape(len(pairs_P2), -1).any(1)
+    names = names_of(labels_N, [str(name) for name in data.classes])
     size = len(sets[0])
     with file.open("w", newline="", encoding="utf-8", errors="backslashreplace") as table:
         rows = csv.writer(table)
         rows.writerow([f"{name}_{end}" for end in ("a", "b") for name in ("subset", "index", "class")] + ["equal"])
         for pair, exact in zip(pairs_P2.tolist(), is_exact_P.tolist(), strict=True):
-            places = [
-                (SUBSETS[int(subsets_N[i])], i - size * (i >= size), data.classes[int(labels_N[i])]) for i in pair
-            ]
+            places = [(SUBSETS[int(subsets_N[i])], i - size * (i >= size), names[i]) for i in pair]
             rows.writerow([*places[0], *places[1], int(exact)])
     if not len(pairs_P2):
         return "none found"
@@ -65,7 +67,8 @@ def duplicates(data: ImageDataModule, file: Path) -> str:
 
 
 def _labels_and_subsets(data: ImageDataModule) -> tuple[Tensor, Tensor]:
-    """The class of each image, int64 (N,), and its position in SUBSETS: the training set, then the test set."""
+    """The class of each image, int64 (N,), or its classes (N, K), and its position in SUBSETS: the training set, then
+    the test set."""
     labels_N = data.image_set("train").labels_N.cpu()
     subsets_N = torch.zeros(len(labels_N), dtype=torch.long)
     subsets_N[data.val_indices] = 1

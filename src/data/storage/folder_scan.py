@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
+from src.data.batch import class_counts
 from src.data.storage.label_file import Row, read_labels
 from src.errors import UserError, shortened
 
@@ -38,8 +40,9 @@ class Layout(NamedTuple):
 
     root: Path
     folders: dict[str, Path]  # of each subset; only `train`, the root itself, if it is not divided
-    classes: tuple[str, ...]  # sorted
+    classes: tuple[str, ...]  # sorted; where an image can have several, in the order of the columns
     rows: tuple[Row, ...] = ()  # of a file with labels, if they come from one
+    multi_label: bool = False  # whether an image can have several classes
 
     @property
     def is_divided(self) -> bool:
@@ -51,7 +54,7 @@ class Listing(NamedTuple):
 
     paths: list[str]  # relative to the root
     subsets_N: NDArray[np.int8]  # positions in SUBSETS
-    labels_N: NDArray[np.int64]  # positions in the classes
+    labels_N: NDArray[np.int64]  # positions in the classes; (N, K) of 0 and 1 where an image can have several of them
     keys_N: NDArray[np.uint64]  # hashes of path, size and modification time
     ids_N: NDArray[np.uint64]  # hashes of the path, which decide what is for testing and for validation
     ignored: tuple[str, ...] = ()  # files whose suffix is that of something other than an image
@@ -66,13 +69,12 @@ class Listing(NamedTuple):
 
 def layout_of_labels(root: Path, file: Path) -> Layout:
     """The classes and files that a CSV file with labels names."""
-    rows = read_labels(file)
+    classes, rows, multi_label = read_labels(file)
     subsets = {row.subset for row in rows} - {""} or {"train"}
     folders = {subset: root for subset in SUBSETS if subset in subsets}
-    classes = tuple(sorted({row.label for row in rows}))
     if "train" not in folders or len(classes) < 2:
         raise UserError(f"data.labels {file} has {len(classes)} classes, and rows of {', '.join(sorted(subsets))}")
-    return Layout(root, folders, classes, tuple(rows))
+    return Layout(root, folders, classes, tuple(rows), multi_label)
 
 
 def read_layout(root: Path, least: int = 2) -> Layout:
@@ -147,19 +149,19 @@ def list_files(layout: Layout, test_fraction: float) -> Listing:
         is_test = not is_divided and ids[-1] / 2**64 < test_fraction
         paths.append(path)
         subsets.append(SUBSETS.index("test" if is_test else subset))
-        labels.append(label)
+        labels.extend(label)
         keys.append(_key(layout.root, path))
     files = Listing(
         paths,
         np.array(subsets, np.int8),
-        np.array(labels, np.int64),
+        np.array(labels, np.int64).reshape((len(paths), -1) if layout.multi_label else -1),
         np.array(keys, np.uint64),
         np.array(ids, np.uint64),
         tuple(ignored),
     )
     if test_fraction == 1 and not is_divided:  # to be evaluated only
         return files
-    counts_K = np.bincount(files.labels_N[files.subsets_N == 0], minlength=len(layout.classes))
+    counts_K = class_counts(torch.from_numpy(files.labels_N[files.subsets_N == 0]), len(layout.classes))
     if empty := [name for name, count in zip(layout.classes, counts_K, strict=True) if not count]:
         raise UserError(
             f"{layout.folders['train']} has no training files in {shortened(empty)}"
@@ -179,21 +181,22 @@ def may_be_image(path: str) -> bool:
     return is_image and os.path.basename(path) not in _NOT_IMAGES
 
 
-def _scanned(layout: Layout) -> Iterator[tuple[str, int, str, str]]:
+def _scanned(layout: Layout) -> Iterator[tuple[str, tuple[int, ...], str, str]]:
     """Subset, label and path of each file, and what decides about its subset: the path."""
     prefix = os.path.join(layout.root, "")
     for subset, folder in layout.folders.items():
         for label, class_name in enumerate(layout.classes):
             for entry in _files(str(folder / class_name)):
                 path = entry.path.removeprefix(prefix)
-                yield subset, label, path, path
+                yield subset, (label,), path, path
 
 
-def _labeled(layout: Layout) -> Iterator[tuple[str, int, str, str]]:
+def _labeled(layout: Layout) -> Iterator[tuple[str, tuple[int, ...], str, str]]:
     """The same of the rows of a file with labels: the group decides."""
     labels = {name: label for label, name in enumerate(layout.classes)}
     for row in layout.rows:
-        yield row.subset or "train", labels[row.label], row.path, row.group
+        label = (labels[row.label],) if isinstance(row.label, str) else row.label
+        yield row.subset or "train", label, row.path, row.group
 
 
 def _key(root: Path, path: str) -> int:

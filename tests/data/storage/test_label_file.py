@@ -15,9 +15,9 @@ def written(folder: Path, text: str) -> Path:
 
 def test_rows_of_a_file(tmp_path: Path) -> None:
     file = written(tmp_path, 'note,label,path\n1,cat,"a, b.png"\n2,dog,c/d.png\n')
-    assert read_labels(file) == [Row("a, b.png", "cat", "a, b.png", ""), Row("c/d.png", "dog", "c/d.png", "")]
+    assert read_labels(file).rows == [Row("a, b.png", "cat", "a, b.png", ""), Row("c/d.png", "dog", "c/d.png", "")]
     file = written(tmp_path, "path,label,group,subset\n1.png,cat,p1,train\n2.png,dog,,test\n")
-    assert read_labels(file) == [Row("1.png", "cat", "p1", "train"), Row("2.png", "dog", "2.png", "test")]
+    assert read_labels(file).rows == [Row("1.png", "cat", "p1", "train"), Row("2.png", "dog", "2.png", "test")]
 
 
 @pytest.mark.parametrize(
