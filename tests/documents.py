@@ -105,7 +105,8 @@ def _idx(values: np.ndarray) -> bytes:
 
 
 def write_images(folder: Path, per_class: int = 20) -> None:
-    """Three classes of PNG files, 40 x 30 pixels: one of the three channels is bright; and a file with their labels."""
+    """Three classes of PNG files, 40 x 30 pixels: one of the three channels is bright; a file with their labels, and
+    one with two attributes."""
     generator = torch.Generator().manual_seed(0)
     for channel, name in enumerate(("bird", "cat", "dog")):
         (folder / name).mkdir(parents=True)
@@ -115,6 +116,8 @@ def write_images(folder: Path, per_class: int = 20) -> None:
             Image.fromarray(image_HWC.numpy()).save(folder / name / f"{number}.png")
     paths = sorted(path.relative_to(folder) for path in folder.glob("*/*.png"))
     (folder / "labels.csv").write_text("".join(["path,label\n", *(f"{path},{path.parts[0]}\n" for path in paths)]))
+    rows = (f"{path},{int(path.parts[0] != 'dog')},{int(path.parts[0] != 'bird')}\n" for path in paths)
+    (folder / "attributes.csv").write_text("".join(["path,small,pet\n", *rows]))
 
 
 def run_steps(folder: Path, steps: list[tuple[str, list[str] | str]]) -> str:

@@ -43,6 +43,18 @@ class Squares(ImageDataModule):
         return ImageSet(images_NHWC.to(torch.uint8), labels_N)
 
 
+class Attributes(Squares):
+    """The same size of images, each of which has any number of the three classes: those of its bright channels."""
+
+    multi_label = True
+
+    def read(self, subset: str) -> ImageSet:
+        generator = torch.Generator().manual_seed(len(subset))
+        labels_NK = torch.randint(2, (self.size, 3), generator=generator)
+        noise_NHWC = torch.rand(self.size, 4, 4, 3, generator=generator)
+        return ImageSet((120 * noise_NHWC + 100 * labels_NK[:, None, None, :]).to(torch.uint8), labels_NK)
+
+
 class Linear(nn.Module):
     """One linear layer."""
 

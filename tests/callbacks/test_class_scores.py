@@ -16,6 +16,13 @@ def test_precision_and_recall_by_hand() -> None:
     assert recall_K.tolist() == pytest.approx([1, 0.5, 0, float("nan")], nan_ok=True)
 
 
+def test_precision_and_recall_of_images_with_several_classes_by_hand() -> None:
+    predicted_NK = torch.tensor([[True, False, False], [True, True, False]])
+    precision_K, recall_K = precision_recall(predicted_NK, torch.tensor([[1, 1, 1], [0, 1, 0]]), num_classes=3)
+    assert precision_K.tolist() == pytest.approx([0.5, 1, float("nan")], nan_ok=True)
+    assert recall_K.tolist() == [1, 0.5, 0]
+
+
 def test_the_lowest_class_is_first_and_what_is_missing_is_named() -> None:
     precision_K, recall_K = torch.tensor([0.5, 1, float("nan"), 0]), torch.tensor([1, 0.5, 0, float("nan")])
     (axes,) = plot(precision_K, recall_K, ["a", "b", "c", "d"], max_classes=4).axes

@@ -21,6 +21,16 @@ def test_bins_by_hand() -> None:
     assert bins.error == pytest.approx((0.45 + abs(2 - 2.7)) / 4)
 
 
+def test_bins_of_images_with_several_classes_by_hand() -> None:
+    """Each probability counts: 0.1, 0.2 and 0.9 of classes that the image does not have, 0.6 of one that it has."""
+    probabilities_NK = torch.tensor([[0.9, 0.1], [0.2, 0.6]])
+    bins = reliability(probabilities_NK, torch.tensor([[0, 0], [0, 1]]), bins=2)
+    assert (bins.counts_M.tolist(), bins.accuracy_M.tolist()) == ([2, 2], [0, 0.5])
+    assert bins.error == pytest.approx((0.3 + abs(1 - 1.5)) / 4)
+    top, bottom = plot(bins, multi_label=True).axes
+    assert (top.get_ylabel(), bottom.get_xlabel()) == ("images that have the class", "probability")
+
+
 def test_the_error_is_the_one_that_is_logged() -> None:
     probabilities_NK = torch.randn(500, 7, generator=torch.Generator().manual_seed(0)).softmax(-1)
     labels_N = torch.arange(500) % 7

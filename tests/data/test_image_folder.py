@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -166,6 +167,28 @@ def test_labels_from_a_file_with_subsets(tmp_path: Path) -> None:
     assert grays(made, "train", made.train_indices) == {0, 1, 2, 3}
     assert grays(made, "train", made.val_indices) == {4, 5, 6, 7}
     assert grays(made, "test", torch.arange(4)) == {8, 9, 10, 11}
+
+
+def test_images_with_several_classes(tmp_path: Path) -> None:
+    """The columns are whether the gray value is odd, and whether it is at least 20."""
+    rows = [f"{number % 2},{number}.png,{int(number >= 20)}" for number in range(40)]
+    made = labeled(tmp_path, ["odd,path,high", *rows], val_fraction=0.3, test_fraction=0.2)
+    made.setup("test")
+    assert made.classes == ("odd", "high") and made.multi_label and made.spec.multi_label
+    for subset in ("train", "test"):
+        images_NHWC, labels_NK = made.image_set(subset)
+        grays_N = images_NHWC[:, 0, 0, 0].long()
+        assert torch.equal(labels_NK, torch.stack([grays_N % 2, (grays_N >= 20).long()], 1))
+    assert made.class_counts().tolist() == made.image_set("train").labels_N[made.train_indices].sum(0).tolist()
+    split: dict[str, Any] = {"split": "stratified", "val_fraction": 0.25, "test_fraction": 0.0}
+    again = ready(tmp_path / "p", labels=str(tmp_path / "labels.csv"), **split)
+    of_val_N2 = again.image_set("train").labels_N[again.val_indices]
+    assert sorted(of_val_N2.unique(dim=0, return_counts=True)[1].tolist()) == [2, 2, 3, 3]  # of each combination
+
+
+def test_a_class_that_no_training_image_has_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no training files in gone"):
+        labeled(tmp_path, ["path,red,gone", "1.png,1,0", "2.png,0,0"], test_fraction=0.0)
 
 
 def test_a_file_that_a_label_names_in_vain_is_a_bad_one(tmp_path: Path) -> None:

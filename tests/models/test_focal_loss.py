@@ -15,6 +15,12 @@ def test_without_gamma_it_is_binary_cross_entropy() -> None:
     torch.testing.assert_close(FocalLoss(alpha=-1, gamma=0)(LOGITS_BK, LABELS_B), expected_B)
 
 
+def test_targets_of_several_classes_have_a_loss_each() -> None:
+    targets_BK = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 1.0]])
+    expected_BK = F.binary_cross_entropy_with_logits(LOGITS_BK, targets_BK, reduction="none")
+    torch.testing.assert_close(FocalLoss(alpha=-1, gamma=0)(LOGITS_BK, targets_BK), expected_BK)
+
+
 def test_the_formula_of_the_paper() -> None:
     p_BK = LOGITS_BK.sigmoid()
     p_of_truth_BK = torch.where(F.one_hot(LABELS_B, 3).bool(), p_BK, 1 - p_BK)

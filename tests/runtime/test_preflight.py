@@ -18,7 +18,7 @@ from src.classifier import Classifier
 from src.errors import UserError
 from src.runtime.preflight import check_network, check_optimizers, counts_of_classes, smallest_batch
 from src.runtime.run_checkpoints import RunCheckpoints
-from tests.toys import Linear, Squares, classifier, fit, trainer
+from tests.toys import Attributes, Linear, Squares, classifier, fit, trainer
 
 IMAGES = torch.zeros(2, 3, 4, 4)
 
@@ -127,6 +127,13 @@ def test_an_optimizer_that_would_wait_for_other_processes_without_end_is_refused
 def test_a_monitored_metric_must_exist(callback: Callback, message: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=message):
         fit(tmp_path, callbacks=[callback])
+
+
+def test_the_f1_score_of_several_classes_can_be_monitored(tmp_path: Path) -> None:
+    stop = EarlyStopping("val/f1", mode="max", check_on_train_epoch_end=False)
+    assert fit(tmp_path / "a", classifier(multi_label=True), Attributes(), callbacks=[stop]).state.finished
+    with pytest.raises(UserError, match=r"EarlyStopping monitors val/acc, .* did you mean val/map"):
+        fit(tmp_path / "b", classifier(multi_label=True), Attributes(), callbacks=[EarlyStopping("val/acc")])
 
 
 @pytest.mark.parametrize(("fraction", "limit"), [(0, 1.0), (0.2, 0)])

@@ -62,6 +62,21 @@ def test_a_rank_restores_its_own_metrics_or_the_first_the_sum(
     assert correct_and_loss(model) == expected
 
 
+@pytest.mark.parametrize("world_size, rank, expected", [(2, 1, [0.4]), (1, 0, [0.2, 0.3, 0.4])])
+def test_metrics_that_keep_all_outputs_are_restored(world_size: int, rank: int, expected: list[float]) -> None:
+    of_ranks = []
+    for batches in ([0.2, 0.3], [0.4]):
+        model, checkpoint = classifier(multi_label=True), {}
+        for probability in batches:
+            model.train_metrics["map"].update(torch.full((1, 3), probability), torch.ones(1, 3, dtype=torch.long))
+        ResumeState().on_save_checkpoint(trainer(), model, checkpoint)
+        of_ranks += checkpoint[METRICS]
+    model = classifier(multi_label=True)
+    ResumeState().on_load_checkpoint(trainer(world_size, rank), model, {METRICS: of_ranks})
+    average_precision: Any = model.train_metrics["map"]
+    assert torch.cat(average_precision.preds)[:, 0].tolist() == pytest.approx(expected)
+
+
 def test_a_restored_metric_counts_further_samples() -> None:
     model, metrics = classifier(), OF_TWO_RANKS
     ResumeState().on_load_checkpoint(trainer(), model, metrics)

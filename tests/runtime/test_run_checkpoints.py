@@ -56,6 +56,14 @@ def validate(checkpoints: RunCheckpoints, *values: float, name: str = "val/acc",
     return [epoch for _, epoch in recorder.saved]
 
 
+@pytest.mark.parametrize(
+    ("given", "multi_label", "monitor"),
+    [("val/acc", True, "val/map"), ("val/acc", False, "val/acc"), ("val/f1", True, "val/f1")],
+)
+def test_images_with_several_classes_have_another_metric(given: str, multi_label: bool, monitor: str) -> None:
+    assert RunCheckpoints(given).monitor_of(classifier(multi_label=multi_label)) == monitor
+
+
 def test_best_is_the_highest_accuracy_and_the_first_of_equals() -> None:
     assert validate(RunCheckpoints(), 0.5, 0.4, 0.7, 0.7, 0.6, 0.8) == [0, 2, 5]
 

@@ -45,7 +45,8 @@ def duplicates(data: ImageDataModule, file: Path) -> str:
     pairs_P2, is_exact_P = find_duplicates(sets)
     first_P, second_P = pairs_P2.T
     leaks_P = subsets_N[first_P] != subsets_N[second_P]
-    conflicts_P = (labels_N[first_P] != labels_N[second_P]).reshape(len(pairs_P2), -1).any(1)
+    conflicts_P = labels_N[first_P] != labels_N[second_P]
+    conflicts_P = conflicts_P.any(1) if data.multi_label else conflicts_P
     names = names_of(labels_N, [str(name) for name in data.classes])
     size = len(sets[0])
     with file.open("w", newline="", encoding="utf-8", errors="backslashreplace") as table:

@@ -9,7 +9,7 @@ import torch
 from src.cli.doctor import images
 from src.cli.doctor.finding import Note
 from src.data import ImageSet
-from tests.toys import Squares
+from tests.toys import Attributes, Squares
 
 
 class Leaking(Squares):
@@ -37,6 +37,18 @@ def test_classes_are_counted_in_each_subset() -> None:
     lacking.setup("fit")
     found = images.classes(lacking)
     assert isinstance(found, Note) and found.endswith("no images of red in validation")
+
+
+def test_images_with_several_classes(tmp_path: Path) -> None:
+    data, file = Attributes(), tmp_path / "duplicates.csv"
+    data.setup("fit")
+    data.image_set("test")
+    data._sets["train"].images_NHWC[29] = data._sets["train"].images_NHWC[1]
+    data._sets["train"].labels_N[[1, 29]] = torch.tensor([[1, 0, 1], [0, 0, 0]])
+    counts_K = data.image_set("train").labels_N[data.train_indices].sum(0)
+    assert f"3 classes: training 24, {int(counts_K.min())} (" in images.classes(data)
+    assert "1 pairs of equal" in (found := images.duplicates(data, file)) and "have different labels" in found
+    assert "training,1,red;blue,validation,29,none,1" in file.read_text().splitlines()
 
 
 def test_duplicates_across_subsets_and_their_labels(tmp_path: Path) -> None:

@@ -20,6 +20,17 @@ def test_rows_of_a_file(tmp_path: Path) -> None:
     assert read_labels(file).rows == [Row("1.png", "cat", "p1", "train"), Row("2.png", "dog", "2.png", "test")]
 
 
+def test_a_column_for_each_class_of_several(tmp_path: Path) -> None:
+    file = written(tmp_path, "subset,red,path,big,group\ntrain,1,1.png,0,a\ntest,0,2.png,0,\n")
+    rows = [Row("1.png", (1, 0), "a", "train"), Row("2.png", (0, 0), "2.png", "test")]
+    assert read_labels(file) == (("red", "big"), rows, True)
+    assert read_labels(written(tmp_path, "path,label,big\n1.png,cat,0\n")) == (
+        ("cat",),
+        [Row("1.png", "cat", "1.png", "")],
+        False,
+    )
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -28,6 +39,9 @@ def test_rows_of_a_file(tmp_path: Path) -> None:
         ("path,label\n1.png,a\n2.png,\n", "row 3: path and label must not be empty"),
         ("path,label\n1.png,a\n1.png,b\n", "row 3: 1.png is in an earlier row, too"),
         ("path,label,subset\n1.png,a,training\n", "row 2: subset 'training' must be one of train, val, test"),
+        ("path,red\n1.png,1\n", "has the columns path, red; label is missing"),
+        ("path,red,big\n1.png,1,0\n2.png,1,\n", "row 3: big is '';.* each column is a class with 0 or 1, except path"),
+        ("path,red,big\n1.png,1\n", "row 2: big is None"),
     ],
 )
 def test_errors_name_the_row(tmp_path: Path, text: str, message: str) -> None:
