@@ -49,12 +49,16 @@ Loss = nn.Module | Callable[[Tensor, Tensor], Tensor]  # of logits and labels
 
 
 class Classifier(LightningModule):
-    """Trains a network by cross-entropy, or by binary cross-entropy where an image can have several classes, and
-    evaluates it.
+    """Trains a network by cross-entropy and evaluates it.
 
     The loss of a step is the sum over the samples of this rank divided by the samples of all ranks and accumulated
     batches, so that training on several ranks, or with `accumulate_grad_batches`, equals training on one rank with
     large batches, also where the last of them are incomplete.
+
+    Where an image can have several classes, `loss` is one of logits and targets (B, K), by default
+    `torch.nn.BCEWithLogitsLoss`; that of an image is the mean over its classes. `label_smoothing` is over having and
+    not having a class, and `class_weights` multiply the loss of each class in the images that have it: `balanced` is
+    the number of images without the class divided by that of images with it.
     """
 
     def __init__(
@@ -82,20 +86,15 @@ class Classifier(LightningModule):
             lr_scheduler: by class path, without its optimizer; null keeps the learning rate constant.
             lr_interval: whether the schedule steps after each `step` or each `epoch`.
             layer_decay: learning rate of a block of the network, as a fraction of that of the next one.
-            label_smoothing: fraction of the target that is spread over all classes, in [0, 1); where an image can have
-                several, over having and not having each of them.
+            label_smoothing: fraction of the target that is spread over all classes, in [0, 1).
             loss: of training and evaluation, by class path: a loss of torch, such as `torch.nn.MultiMarginLoss`, or a
-                function of logits (B, K) and labels (B). The default is cross-entropy. Where an image can have several
-                classes, of logits and targets (B, K); the default is `torch.nn.BCEWithLogitsLoss`, and the loss of an
-                image is the mean over its classes.
+                function of logits (B, K) and labels (B). The default is cross-entropy.
             metrics: in addition, by their names: torchmetrics classes whose first argument is the number of classes,
                 without it, such as `torchmetrics.classification.MulticlassF1Score`. They get probabilities.
             class_weights: by which the training loss of each image is multiplied, one for each class in their order;
-                `balanced` is inversely proportional to the number of training images, one on average. Where an image
-                can have several classes, the loss of each class is multiplied in the images that have it; `balanced`
-                is the number of images without the class divided by that of images with it.
+                `balanced` is inversely proportional to the number of training images, one on average.
             num_classes: K; on the command line it is taken from the data.
-            multi_label: whether an image can have several classes; on the command line it is taken from the data.
+            multi_label: whether an image can have several classes, as the data say.
             init_from: checkpoint, or file of weights, whose weights training starts from as far as they fit. On the
                 command line also a run: `RUN` or `RUN@best` is its best checkpoint, `RUN@last` its last.
             compile: compile the network by `torch.compile`.

@@ -47,7 +47,7 @@ def test_help_is_short(shown: Shown) -> None:
 def test_help_has_all_arguments_of_this_project_and_the_common_ones_of_lightning(shown: Shown) -> None:
     lines = shown("fit", "--help")
     assert options(lines, "trainer") == own(Trainer) - {"default_callbacks"} | COMMON | {"help"}
-    assert options(lines, "model") == own(Classifier) - {"num_classes"}  # which the data say
+    assert options(lines, "model") == own(Classifier) - {"num_classes", "multi_label"}  # which the data say
     assert own(lightning.Trainer) >= COMMON
 
 

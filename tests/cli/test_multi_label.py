@@ -49,7 +49,7 @@ def arguments(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
         *(f"--data.labels={folder / 'labels.csv'}", f"--data.cache_dir={folder / 'cache'}", "--data.image_size=8"),
         *("--data.batch_size=8", "--data.val_fraction=0.3", "--data.test_fraction=0.3"),
         *("--model.net=tests.cli.test_multi_label.Net", "--trainer.max_epochs=3", "--trainer.accelerator=cpu"),
-        *("--trainer.precision=32-true", "--trainer.enable_progress_bar=false"),
+        *("--trainer.precision=32-true", "--trainer.enable_progress_bar=false", "--model.lr_scheduler=null"),
     ]
 
 
