@@ -46,10 +46,10 @@ export: .venv/installed
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.txt --requirement pyproject.toml --extra export
 	$(BIN)/python -m pytest -m export tests/inference tests/cli/test_inference.py tests/runtime/test_initial_weights.py $(ARGS)
 
-# Searches with Optuna, and kills a sweep.
+# Searches with Optuna, kills a sweep, and runs one on SLURM where it is installed; KILLS=10 kills more often.
 sweep: .venv/installed
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.txt --requirement pyproject.toml --extra sweep
-	$(BIN)/python -m pytest -m sweep tests/studies tests/cli $(ARGS)
+	$(BIN)/python -m pytest -m sweep tests/studies tests/cli tests/cluster $(ARGS)
 
 # Drops images on the page of `demo` in Chromium, in an environment of its own, since gradio needs an older Pillow.
 demo: .venv/installed
