@@ -63,10 +63,12 @@ browser: .venv/installed
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.txt --requirement pyproject.toml --extra browser
 	$(BIN)/python -m pytest -m browser tests/browser $(ARGS)
 
-# The classes and functions of each folder, docs/api/build/index.html; a docstring that cannot be rendered fails.
+# The classes and functions of each folder, docs/api/build/index.html; a docstring that cannot be rendered fails. Then
+# tests of what completes recipes in editors and commands in bash.
 docs: .venv/installed
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.txt --requirement pyproject.toml --extra docs --extra sweep
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.txt --requirement pyproject.toml --extra docs --extra completion --extra sweep
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --fresh-env docs/api docs/api/build
+	$(BIN)/python -m pytest -m docs tests/cli/test_completion.py $(ARGS)
 
 # The short form of the benchmarks. KERAS_PYTHON is a Python that has Keras, DATA_DIR the folder of CIFAR-10.
 bench: .venv/installed

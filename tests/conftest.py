@@ -34,7 +34,7 @@ _IMAGES += ["mistakes", "mistake_maps", "loss_extremes"]
 TINY = [*TINY_WITH_IMAGES, *(f"--trainer.default_callbacks.{name}=null" for name in _IMAGES)]
 
 # Tests of a server or of another package, each with a command of its own: they run only where `-m` names them.
-SUITES = ("browser", "cluster", "demo", "export", "loggers", "parts", "sweep")
+SUITES = ("browser", "cluster", "demo", "docs", "export", "loggers", "parts", "sweep")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

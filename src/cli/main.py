@@ -36,6 +36,10 @@ def main(args: list[str] | None = None) -> None:
             sys.exit(examine(arguments))
         if (code := inference.run(arguments)) is not None:
             sys.exit(code)
+        if arguments[:1] == ["completion"]:
+            from src.cli.completion import complete
+
+            sys.exit(complete(arguments[1:]))
         CLI(args)
     except KeyboardInterrupt:  # before training; see `StopOnSignal` for later
         sys.exit(130)

@@ -22,6 +22,7 @@ SUBCOMMANDS = {
     "study": "Runs recipes for several seeds or folds, and compares them.",
     "sweep": "Searches for the best values of configuration keys, with Optuna.",
     "runs": "Lists the runs with their state, their metrics and what differs between them.",
+    "completion": "Prints the JSON schema of recipes for editors, or the completion script of a shell.",
 }
 
 TEXT = """usage: python -m src SUBCOMMAND --config FILE [--KEY VALUE ...]
@@ -74,7 +75,7 @@ def answer(arguments: list[str]) -> int | None:
 
 
 def overview() -> str:
-    return TEXT.format(subcommands="\n".join(f"  {name:<10}{does}" for name, does in SUBCOMMANDS.items()))
+    return TEXT.format(subcommands="\n".join(f"  {name:<12}{does}" for name, does in SUBCOMMANDS.items()))
 
 
 def versions() -> str:

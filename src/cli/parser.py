@@ -30,12 +30,12 @@ class Parser(LightningArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"prog": "python -m src", "allow_abbrev": False, **kwargs})
-        self._subcommand_parsers: dict[str, Parser] = {}
+        self.subcommand_parsers: dict[str, Parser] = {}
         self._component: Any = None  # the class or the function, of the parser of one
 
     def add_subcommands(self, *args: Any, **kwargs: Any) -> Any:
         action = super().add_subcommands(*args, **kwargs)
-        self._subcommand_parsers = action.choices
+        self.subcommand_parsers = action.choices
         return action
 
     def add_class_arguments(self, theclass: Any, *args: Any, **kwargs: Any) -> Any:
@@ -73,7 +73,7 @@ class Parser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Raises UserError; the parser of a class, whose errors the parser of the command line wraps, ArgumentError."""
         with contextlib.suppress(Exception):  # a fault in the wording must not replace the error
-            if suggested := suggest_option(message, self._options(), list_all=not self.exit_on_error):
+            if suggested := suggest_option(message, self.option_names(), list_all=not self.exit_on_error):
                 message = suggested + self._about_component()
             elif ex and self.exit_on_error:
                 message = explain(ex)
@@ -82,7 +82,7 @@ class Parser(LightningArgumentParser):
         if fault := fault_in(ex):
             raise fault
         if message.startswith("the following arguments are required"):
-            run = "--resume" if "resume" in self._options() else "--run"
+            run = "--resume" if "resume" in self.option_names() else "--run"
             message = f"{_SUBCOMMAND.sub('', message)}; give a recipe, --config FILE, or a run, {run} RUN"
         raise UserError(" ".join(message.split())) from ex
 
@@ -94,12 +94,12 @@ class Parser(LightningArgumentParser):
         variable = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
         return "; what it takes as **kwargs is given as dict_kwargs.NAME" if variable else ""
 
-    def _options(self) -> list[str]:
+    def option_names(self) -> list[str]:
         """Full names, those of the subcommands included: the outer parser checks the keys of a configuration file."""
         own = [
             name[2:] for name in self._option_string_actions if name[:2] == "--" and not name.endswith(("help", "+"))
         ]
-        return [*own, *(name for parser in self._subcommand_parsers.values() for name in parser._options())]
+        return [*own, *(name for parser in self.subcommand_parsers.values() for name in parser.option_names())]
 
 
 def has_argument(class_path: str, name: str) -> bool:

@@ -17,8 +17,7 @@ _EPILOG = """A run is running, stopped (by a signal; `fit --resume RUN` continue
 val/acc is that of the best weights."""
 
 
-def list_runs(arguments: list[str]) -> int:
-    """Prints the runs; returns the exit code."""
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser("python -m src runs", description=SUBCOMMANDS["runs"], epilog=_EPILOG)
     parser.add_argument("--logs", type=Path, default=run_directory.LOGS, help="the folder of the runs (default: logs)")
     parser.add_argument("--sort", metavar="KEY", help="a metric, the best first; a column; or a key of the recipes")
@@ -26,7 +25,12 @@ def list_runs(arguments: list[str]) -> int:
         "--where", metavar="KEY=VALUE", action="append", default=[], help="only these runs; may be repeated"
     )
     parser.add_argument("--format", choices=("table", "csv", "json"), default="table")
-    given = parser.parse_args(arguments)
+    return parser
+
+
+def list_runs(arguments: list[str]) -> int:
+    """Prints the runs; returns the exit code."""
+    given = build_parser().parse_args(arguments)
     try:
         _print(given.logs, given.sort, given.where, given.format)
     except UserError as error:

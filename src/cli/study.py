@@ -19,8 +19,7 @@ _EPILOG = """Other arguments are those of `fit`, for all runs. The same command 
 also with more seeds. Exit code 1: a run failed; the others were run nevertheless."""
 
 
-def run_study(arguments: list[str]) -> int:
-    """Runs what is missing; returns the exit code."""
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m src study", description=SUBCOMMANDS["study"], epilog=_EPILOG, allow_abbrev=False
     )
@@ -37,7 +36,12 @@ def run_study(arguments: list[str]) -> int:
     parser.add_argument(
         "--member", type=int, metavar="N", help="only the Nth run, from 0, for example the task of an array of jobs"
     )
-    given, others = parser.parse_known_args(arguments)
+    return parser
+
+
+def run_study(arguments: list[str]) -> int:
+    """Runs what is missing; returns the exit code."""
+    given, others = build_parser().parse_known_args(arguments)
     try:
         return _run(given, others)
     except UserError as error:

@@ -16,8 +16,7 @@ _EPILOG = """Other arguments are those of `fit`, for all trials. The same comman
 interrupted, also with more trials. Exit code 1: a trial failed or was killed; the others were run nevertheless."""
 
 
-def run_sweep(arguments: list[str]) -> int:
-    """Runs what is missing; returns the exit code."""
+def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         "python -m src sweep", description=SUBCOMMANDS["sweep"], epilog=_EPILOG, allow_abbrev=False
     )
@@ -38,7 +37,12 @@ def run_sweep(arguments: list[str]) -> int:
     parser.add_argument("--storage", metavar="URL", help="a database of Optuna's (default: SQLite in logs/NAME)")
     parser.add_argument("--seed", type=int, default=0, help="of the sampler (default: 0)")
     parser.add_argument("--processes", type=int, default=1, help="how many trials at a time (default: 1)")
-    given, others = parser.parse_known_args(arguments)
+    return parser
+
+
+def run_sweep(arguments: list[str]) -> int:
+    """Runs what is missing; returns the exit code."""
+    given, others = build_parser().parse_known_args(arguments)
     try:
         return _run(given, others)
     except UserError as error:

@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import lightning
 import yaml
-from jsonargparse import _typehints
+from jsonargparse import _completions_jsonschema, _typehints
 from lightning_utilities.core.enums import StrEnum
 
 
@@ -101,6 +103,27 @@ def _drop_arguments(parser_or_action: Any, previous: Any, value: Any) -> None:
 # The default of Timer's `interval` is an enum, which a configuration cannot hold.
 # (test_the_arguments_of_timer_cannot_be_saved)
 yaml.SafeDumper.add_multi_representer(StrEnum, lambda dumper, value: dumper.represent_str(value.value))
+
+
+@contextmanager
+def describing(prefixes: tuple[str, ...]) -> Iterator[None]:
+    """Limits the classes whose arguments jsonargparse's JSON schema describes to those of some packages.
+
+    It describes all imported subclasses of each type, hundreds for torch.nn.Module, and of `type`, for which it fails.
+    There is no public switch. (test_jsonargparse_cannot_describe_all_classes)
+    """
+    module: Any = _completions_jsonschema
+    every = module.get_all_subclass_paths
+
+    def of_packages(kind: type, *args: Any, **kwargs: Any) -> list[str]:
+        names = [] if issubclass(kind, type) else every(kind, *args, **kwargs)
+        return [name for name in names if name.startswith(prefixes)]
+
+    module.get_all_subclass_paths = of_packages
+    try:
+        yield
+    finally:
+        module.get_all_subclass_paths = every
 
 
 def quieten() -> None:

@@ -20,6 +20,7 @@ import lightning
 import pytest
 import torch
 import yaml
+from jsonargparse import ArgumentParser
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint, Timer, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger
@@ -241,6 +242,21 @@ print(parser.parse_args(["--part=First", "--part.size=3", "--part=Second"]).part
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.split() == ["3"]
+
+
+class Meta(type):
+    """A class whose instances are classes, as torch has some."""
+
+
+def test_jsonargparse_cannot_describe_all_classes() -> None:
+    """Remove `describing` of lightning_workarounds, if the schema of all classes is also small."""
+
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--of_type", type=Meta)
+    with pytest.raises(TypeError, match="__subclasses__"):
+        parser.get_completion_script("jsonschema")
+    with lightning_workarounds.describing(("src.",)):
+        assert '"of_type"' in parser.get_completion_script("jsonschema")
 
 
 def test_the_arguments_of_timer_cannot_be_saved() -> None:
