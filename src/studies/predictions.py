@@ -27,6 +27,11 @@ class Predictions(NamedTuple):
     def correct(self) -> list[bool]:
         return (self.true_N == self.predicted_N).tolist()
 
+    @property
+    def has_one_class(self) -> bool:
+        """Whether each sample has exactly one class, so that the probabilities add up to 1."""
+        return np.allclose(self.probabilities_NK.sum(1), 1, atol=0.01)
+
     def same_samples(self, other: Predictions) -> bool:
         return np.array_equal(self.indices_N, other.indices_N) and np.array_equal(self.true_N, other.true_N)
 

@@ -19,7 +19,7 @@ from src.studies.flat_config import as_text
 from src.studies.run_record import RunRecord
 from src.studies.run_selection import differing, short_names
 
-METRICS = ("val/acc", "test/acc")  # of the table; CSV and JSON have all
+METRICS = ("val/acc", "test/acc", "val/map", "test/map")  # of the table; CSV and JSON have all
 COLORS = {"running": "cyan", "stopped": "yellow", "finished": "green", "died": "red"}
 WIDTH = 200  # where the output is not a terminal
 

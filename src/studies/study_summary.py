@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from src.errors import UserError
 from src.runtime import run_directory
 from src.studies import predictions, run_record
 from src.studies.predictions import Predictions, vote
@@ -47,12 +48,18 @@ class StudySummary:
         self.records: dict[Member, RunRecord] = {
             member: run_record.read(member.directory) for member in study.members if member.is_finished
         }
-        self.metric = "val/acc" if study.folds or not self._all_have("test/acc") else "test/acc"
+        self.metric = self._metric()
         self.unit = "fold" if study.folds and len(study.seeds) == 1 else "seed"
         self.units = {recipe: self._units(recipe) for recipe in study.recipes}
 
-    def _all_have(self, metric: str) -> bool:
-        return all(metric in record.metrics for record in self.records.values())
+    def _metric(self) -> str:
+        """Accuracy, or mean average precision where images have several labels: of the test, if all runs have one."""
+        subsets = ["val"] if self.study.folds else ["test", "val"]
+        names = [f"{subset}/{name}" for subset in subsets for name in ("acc", "map")]
+        metrics = [self.metrics(member) for member in self.records]
+        if shared := [name for name in names if all(name in one for one in metrics)]:
+            return shared[0]
+        raise UserError(f"the finished runs of {self.study.directory} have none of {', '.join(names)} in common")
 
     def metrics(self, member: Member) -> dict[str, float]:
         """Of the test and the best weights; in cross-validation, of the last weights, since the best were chosen by the
@@ -107,7 +114,7 @@ class StudySummary:
             seed: (own[seed], first[seed]) for seed in own if seed in first and own[seed].same_samples(first[seed])
         }
         by_seed = {seed: mcnemar(*(one.correct for one in pair)) for seed, pair in pairs.items()}
-        if len(by_seed) < 2:
+        if len(by_seed) < 2 or not all(one.has_one_class for pair in pairs.values() for one in pair):
             return by_seed, None
         return by_seed, mcnemar(*(vote(of_seeds).correct for of_seeds in zip(*pairs.values(), strict=True)))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from src.errors import UserError
 from src.studies import study_report
 from src.studies.study import Study
 from src.studies.study_summary import StudySummary
@@ -50,6 +51,30 @@ def test_a_difference_that_the_seeds_can_tell_and_one_that_they_cannot(tmp_path:
     content = json.loads(study_report.as_json(summary))
     assert content["comparisons"][0]["mcnemar"]["2"] == {"only_first": 4, "only_second": 0, "p": 0.125}
     assert content["comparisons"][1]["seeds_needed"] > 3
+
+
+def test_images_with_several_labels_have_another_metric_and_no_vote(tmp_path: Path) -> None:
+    for name, value in (("one", 0.7), ("two", 0.9)):
+        for seed in range(2):
+            directory = write_member(tmp_path, f"{name}_seed-{seed}", 0.5)
+            results = json.loads((directory / "results.json").read_text())
+            results["test"] = {"test/map": value + 0.01 * seed}
+            (directory / "results.json").write_text(json.dumps(results))
+            rows = ["index,true,predicted,p(a),p(b)", "0,a;b,a;b,0.9,0.8", f"1,a,{name[:1]},0.1,0.2"]
+            (directory / "test_predictions.csv").write_text("\n".join(rows))
+    text = study_report.as_markdown(study(tmp_path, "one", "two", seeds=2))
+    assert "mean difference in test/map" in text and "| two | 2 | +0.2000 |" in text
+    assert "McNemar" in text and "vote" not in text
+
+
+def test_runs_without_a_metric_in_common_are_not_compared(tmp_path: Path) -> None:
+    for name, metric in (("one", "acc"), ("two", "map")):
+        directory = write_member(tmp_path, f"{name}_seed-0", 0.5)
+        (directory / "results.json").write_text(
+            json.dumps({"fit": {"state": "finished"}, "test": {f"test/{metric}": 1}})
+        )
+    with pytest.raises(UserError, match="have none of test/acc, test/map, val/acc, val/map in common"):
+        study(tmp_path, "one", "two", seeds=1)
 
 
 def test_what_is_missing_or_differs_is_noted(tmp_path: Path) -> None:
