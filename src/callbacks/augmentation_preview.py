@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_only
+from torch.nn.functional import interpolate
 from torchvision.utils import make_grid, save_image
 
 from src.callbacks.class_names import class_names, names_of
@@ -48,6 +49,8 @@ class AugmentationPreview(Callback):
         images_BCHW = data.image_set("train").images_NHWC[indices_B].cpu().permute(0, 3, 1, 2).float() / 255
         augmented = (data.augment_images(images_BCHW, indices_B, epoch) for epoch in range(self.num_epochs))
         columns = [data.center(column_BCHW) for column_BCHW in (images_BCHW, *augmented)]
+        size = columns[0].shape[-2:]  # training may see smaller images
+        columns = [one if one.shape[-2:] == size else interpolate(one, size, mode="bilinear") for one in columns]
         grid_CHW = make_grid(torch.stack(columns, dim=1).flatten(0, 1), nrow=len(columns), padding=1, pad_value=1.0)
         path = Path(trainer.default_root_dir) / "preview.png"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from torch import nn
 
 from src.callbacks import AugmentationPreview
 from src.data.augment import Flip, RandomResizedCrop
@@ -36,6 +37,15 @@ def test_of_larger_images_the_center_is_shown(tmp_path: Path) -> None:
     fitting.fit(classifier(net=Linear(inputs=27)), datamodule=data, test_after_fit=False)
     with Image.open(tmp_path / "preview.png") as image:
         assert image.size == (2 * 4 + 1, 2 * 4 + 1)
+
+
+def test_smaller_images_of_training_are_shown_as_large_as_those_of_evaluation(tmp_path: Path) -> None:
+    net = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 3))
+    preview = AugmentationPreview(num_images=2, num_epochs=1)
+    fitting = trainer(tmp_path, callbacks=preview)
+    fitting.fit(classifier(net=net), datamodule=Squares(augment=[RandomResizedCrop(3)]), test_after_fit=False)
+    with Image.open(tmp_path / "preview.png") as image:
+        assert image.size == (2 * 5 + 1, 2 * 5 + 1)
 
 
 def test_a_preview_that_cannot_be_written_is_a_warning(tmp_path: Path) -> None:

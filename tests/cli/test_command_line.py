@@ -23,7 +23,7 @@ from torch import nn
 from src.errors import UserError
 from src.runtime import run_directory
 from tests.conftest import ROOT
-from tests.recipes import RECIPES
+from tests.recipes import FINETUNE, RECIPES
 
 Run = Callable[..., None]
 Fails = Callable[..., str]
@@ -234,7 +234,7 @@ def test_every_recipe_is_valid(recipe: Path, cli: Run, capsys: pytest.CaptureFix
     assert "class_path: src.data" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("recipe", [*RECIPES, FINETUNE], ids=lambda path: path.stem)
 def test_every_recipe_names_result_time_and_command(recipe: Path) -> None:
     head = [line for line in recipe.read_text().splitlines() if line.startswith("#")]
     assert all(any(line.startswith(f"#   {word}") for line in head) for word in ("result", "time", "command"))
