@@ -22,7 +22,7 @@ from torch import nn
 
 from src.errors import UserError
 from src.runtime import run_directory
-from tests.conftest import ROOT
+from tests.conftest import ROOT, TINY_WITH_IMAGES
 from tests.recipes import FINETUNE, RECIPES
 
 Run = Callable[..., None]
@@ -40,8 +40,8 @@ def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
 # Runs
 
 
-def test_fit_writes_a_run_directory(cli: Run, tiny: list[str], tmp_path: Path) -> None:
-    cli("fit", *tiny, "--trainer.default_root_dir=logs/a/b")
+def test_fit_writes_a_run_directory(cli: Run, tmp_path: Path) -> None:
+    cli("fit", *TINY_WITH_IMAGES, "--trainer.default_root_dir=logs/a/b")
     names = {path.name.split(".tfevents")[0] for path in (tmp_path / "logs/a/b").iterdir()}
     files = {"config.yaml", "manifest.json", "results.json", "checkpoints", "events.out", "preview.png"}
     assert files <= names
