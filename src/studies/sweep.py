@@ -60,8 +60,10 @@ class Sweep:
         Raises:
             UserError: if a file, a key or a name is wrong, or the sweep was begun with others.
         """
-        if not self.recipe.is_file():
-            raise UserError(f"--config {self.recipe} is not a file")
+        overlays = [Path(one.removeprefix("--config=")) for one in self.arguments if one.startswith("--config=")]
+        for path in (self.recipe, *overlays):
+            if not path.is_file():
+                raise UserError(f"--config {path} is not a file")
         self.values = search_space.read(self.space)
         optuna_study.by_name(optuna.samplers, self.sampler, self.seed)
         optuna_study.by_name(optuna.pruners, self.pruner)
