@@ -14,7 +14,7 @@ from torch import Tensor
 from src.callbacks.class_names import names_of
 from src.callbacks.gathered_outputs import gather
 from src.data import ImageDataModule
-from src.data.storage.disk import replacing
+from src.files import replacing
 
 
 class PredictionWriter(Callback):

@@ -87,9 +87,9 @@ class ImageDataModule(LightningDataModule, ABC):
             folds: in place of `val_fraction` and `split`, the number of stratified folds.
             fold: the one that validates.
             augment: augmentations of the training images, applied in this order.
-            mix: mixes each augmented training image with another one of its batch, such as `src.data.augment.Mixup`.
+            mix: mixes each augmented image with another of its batch, as `Mixup` does.
             normalize: `unit` divides by 255 as the notebooks do, `standard` also subtracts the dataset's mean from
-                each channel and divides by its std; those of the images that a network was pretrained on, if it was.
+                each channel and divides by its std.
             drop_last: drop a last training batch that is incomplete.
             balanced: in each epoch, train on equally many images of each class: of a large class some, of a small one
                 all, repeatedly and with other augmentation each time.

@@ -60,17 +60,17 @@ class ImageFolder(ImageDataModule):
             labels: CSV file with the columns `path` (relative to `data_dir`) and `label` (the name of the class), in
                 place of one folder per class. With a column `group`, images of one group are in one subset, which
                 needs the split `hash`; with `subset`, each is in `train`, `val` or `test`. Without `label`, each other
-                column is a class, with 1 for the images that have it and 0 for the others (multi-label).
+                column is a class of 0 and 1 (multi-label).
             image_size: height and width of what the network sees, in pixels.
             stored_size: height and width to which images are resized in the cache. Where it is larger, evaluation sees
-                the center. Null is image_size, or 8/7 of it if a RandomResizedCrop cuts from it (as 256 for 224).
+                the center. Null is image_size, or 8/7 of it for a RandomResizedCrop (as 256 for 224).
             resize: `crop` scales the shorter side and crops the center, `squash` ignores the aspect ratio, `pad` scales
                 the longer side and adds black.
             test_fraction: fraction of the images that becomes the test set, in [0, 1], if `data_dir` has no `train`.
                 The path alone decides, so the test set stays the same when images are added. With 1 all of them are
                 tested by `test`.
-            on_bad: files that cannot be decoded are an `error` that names them, or are left out with one line (`skip`).
-                A file whose suffix is not that of an image is ignored.
+            on_bad: files that cannot be decoded are an `error` that names them, or left out with one line (`skip`).
+                Those without the suffix of an image are ignored.
             white: the value that becomes white in images of more than 8 bits, and of floats, that do not state it;
                 null measures it on the training images, and reports it.
             max_pixels: width times height above which a file is refused.

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from src.data.image_spec import ImageSpec
-from src.data.storage.disk import replacing
 from src.errors import UserError, optional_package
+from src.files import replacing
 
 Row = dict[str, str | float]
 _PURPOSE = "Parquet, unlike .csv and .jsonl,"

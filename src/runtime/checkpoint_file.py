@@ -13,8 +13,8 @@ import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 from torch import Tensor
 
-from src.data.storage.disk import replacing
 from src.errors import UserError, first_line
+from src.files import replacing
 from src.runtime import file_format
 
 

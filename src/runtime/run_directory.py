@@ -22,8 +22,8 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from src.data.storage.disk import replacing
 from src.errors import UserError
+from src.files import replacing
 
 LOGS = Path("logs")
 CONFIG = "config.yaml"

@@ -14,6 +14,7 @@ from src.runtime.default_callbacks import DefaultCallbacks
 from src.runtime.results import RunResults
 from src.runtime.run_checkpoints import RunCheckpoints
 from src.runtime.stop_on_signal import StopOnSignal
+from tests.conftest import TINY_WITH_IMAGES
 from tests.toys import trainer
 
 
@@ -55,10 +56,10 @@ def test_two_trainers_do_not_share_callbacks(tmp_path: Path) -> None:
 
 
 def test_print_config_shows_the_default_callbacks_and_null_removes_one(
-    cli: Callable[..., None], tiny: list[str], capsys: pytest.CaptureFixture[str]
+    cli: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit):
-        cli("fit", *tiny, "--trainer.default_callbacks.confusion_matrix=null", "--print_config")
+        cli("fit", *TINY_WITH_IMAGES, "--trainer.default_callbacks.confusion_matrix=null", "--print_config")
     config = yaml.safe_load(capsys.readouterr().out)["trainer"]["default_callbacks"]
     assert config.pop("confusion_matrix") is config.pop("report") is None
     shown = [entry["class_path"].rpartition(".")[2] for entry in config.values()]

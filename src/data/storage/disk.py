@@ -21,20 +21,6 @@ def check_free_space(folder: Path, num_bytes: int, purpose: str) -> None:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yields a file to write, which replaces `path` when the block ends without an error, and is removed otherwise: a
-    kill at any moment leaves the old file or the new one, never a part of one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # One name for all: what a killed process leaves is overwritten by the next.
-    part = path.with_name(f".{path.name}.part")
-    try:
-        yield part
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-@contextmanager
 def exclusive(target: Path) -> Iterator[Path]:
     """Lets one process at a time create `target`; the others wait, on all machines that share the file system.
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from src.data.storage.disk import exclusive, replacing
+from src.data.storage.disk import exclusive
 from src.errors import UserError
 
 
@@ -30,16 +30,6 @@ def unwritable(*folders: Path, mode: int = 0o555) -> Iterator[None]:
             os.seteuid(0)
         for folder in folders:
             folder.chmod(0o755)
-
-
-def test_a_file_is_replaced_only_by_a_complete_one(tmp_path: Path) -> None:
-    path = tmp_path / "new/file.txt"
-    with replacing(path) as part:
-        part.write_text("first")
-    with pytest.raises(KeyError), replacing(path) as part:
-        part.write_text("second")
-        raise KeyError
-    assert [file.read_text() for file in path.parent.iterdir()] == ["first"]
 
 
 def test_unwritable_folder_is_reported(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ def test_log_file_has_a_line_every_10_percent(capsys: pytest.CaptureFixture[str]
         for count in (1, 1, 1, 6, 11):
             bar.update(count)
     output, shown = capsys.readouterr()
-    done = [line.partition(",")[0] for line in shown.splitlines() if line]
+    done = [line.partition(",")[0] for line in shown.splitlines() if line.strip()]  # tqdm pads a shorter line
     assert output == "" and done[1:4] == ["images: 2 of 20", "images: 9 of 20", "images: 20 of 20"]
 
 
