@@ -10,6 +10,8 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
+from src.errors import UserError
+
 # tests/cli/test_overview.py compares these with the parser's own.
 SUBCOMMANDS = {
     "fit": "Trains a network, saves its best and last weights, and tests them at the end.",
@@ -40,6 +42,14 @@ python -m src --version                              versions of this project an
 
 def answer(arguments: list[str]) -> int | None:
     """Prints the answer; returns the exit code, or None if the arguments are left to the parser."""
+    try:
+        return _answer(arguments)
+    except UserError as error:
+        print(f"error: {error}" + ("" if str(error).endswith("?") else "."), file=sys.stderr)
+        return 2
+
+
+def _answer(arguments: list[str]) -> int | None:
     first = arguments[0] if arguments else None
     if first is None or first in ("-h", "--help"):
         print(overview(), end="", file=sys.stdout if first else sys.stderr)

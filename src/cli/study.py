@@ -44,9 +44,6 @@ def run_study(arguments: list[str]) -> int:
     given, others = build_parser().parse_known_args(arguments)
     try:
         return _run(given, others)
-    except UserError as error:
-        print(f"error: {error}" + ("" if str(error).endswith("?") else "."), file=sys.stderr)
-        return 2
     except Stopped as stop:
         print(f"stopped by {stop}; the same command continues this study", file=sys.stderr)
         return stop.code

@@ -45,9 +45,6 @@ def run_sweep(arguments: list[str]) -> int:
     given, others = build_parser().parse_known_args(arguments)
     try:
         return _run(given, others)
-    except UserError as error:
-        print(f"error: {error}" + ("" if str(error).endswith("?") else "."), file=sys.stderr)
-        return 2
     except KeyboardInterrupt:  # before the first trial
         return 130
     except Stopped as stop:
