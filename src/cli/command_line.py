@@ -26,8 +26,9 @@ from src.cli.help import EPILOG, ShortHelp, TrainerHelp
 from src.cli.parser import Parser, has_argument
 from src.data import ImageDataModule
 from src.data.image_spec import ImageSpec
+from src.data.storage.disk import one_at_a_time
 from src.errors import RankLost, UserError, first_line
-from src.models.pretrained import pretrained_normalization
+from src.models.pretrained import pretrained_normalization, takes_weights, without_weights
 from src.runtime import file_format, job_directory, lightning_workarounds, ranks, rendezvous, run_directory
 from src.runtime.checkpoint_file import read
 from src.runtime.code_state import code_state, imported_files
@@ -236,13 +237,19 @@ class CLI(ExplicitConfiguration, LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Builds data module, model and trainer; what a constructor raises about its arguments becomes a UserError."""
+        config = self.config.get(str(self.subcommand), self.config)
+        head_is_replaced = takes_weights(net := config.model.net)
+        if self.source or config.ckpt_path:  # whose weights are loaded afterwards
+            without_weights(net)
+        downloads = takes_weights(net)
         try:
-            self._fit_net_to_data()
-            super().instantiate_classes()
+            if not head_is_replaced:
+                self._fit_net_to_data()
+            with one_at_a_time(Path(torch.hub.get_dir())) if downloads else contextlib.nullcontext():
+                super().instantiate_classes()
         except (ValueError, TypeError, RuntimeError, AssertionError, ImportError, OSError) as error:
-            config = self.config.get(str(self.subcommand), self.config)
             if isinstance(error, OSError):
-                if not self._takes_weights(config):
+                if not downloads:
                     raise
                 raise UserError(
                     f"the pretrained weights of {config.model.net.class_path} are not here and cannot be downloaded: "
@@ -254,7 +261,7 @@ class CLI(ExplicitConfiguration, LightningCLI):
                 raise
             self.parser.error(str(error), error)
         config = self.config.get(str(self.subcommand), self.config)
-        if config.model.init_from or self._takes_weights(config):
+        if config.model.init_from or downloads:
             self.model.normalization = pretrained_normalization(self.model.net, config.model.net.class_path)
         self.model.config = self.experiment
         if not self.source:  # the configuration of a run has all arguments
@@ -267,8 +274,6 @@ class CLI(ExplicitConfiguration, LightningCLI):
         the data."""
         config = self.config.get(str(self.subcommand), self.config)
         net, parser = config.model.net, self._parser(self.subcommand)
-        if self._takes_weights(config):
-            return
         given = any(re.match(r"--model\.net\.(init_args\.)?num_classes\b", argument) for argument in self._arguments)
         if given or not has_argument(net.class_path, "num_classes"):
             return
@@ -277,15 +282,6 @@ class CLI(ExplicitConfiguration, LightningCLI):
         if init_args.get("num_classes") != num_classes:
             init_args.num_classes = num_classes
             self.experiment["model"]["net"].setdefault("init_args", {})["num_classes"] = num_classes
-
-    def _takes_weights(self, config: Namespace) -> bool:
-        """Whether the network is built with pretrained weights, whose head the classifier replaces: `weights` of
-        torchvision, or `pretrained` of timm. Without them where other weights are loaded afterwards."""
-        init_args = config.model.net.get("init_args") or Namespace()
-        name = next((name for name in ("weights", "pretrained") if init_args.get(name)), None)
-        if name and (self.source or config.ckpt_path):
-            init_args[name] = None if name == "weights" else False
-        return name is not None
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Builds the trainer with the run directory."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from copy import deepcopy
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -18,7 +19,7 @@ from src.data.image_spec import ImageSpec
 from src.errors import UserError, first_line
 from src.inference.exported_file import SUFFIXES, architecture, sha256
 from src.inference.image_classifier import ImageClassifier
-from src.models.pretrained import fit_head
+from src.models.pretrained import fit_head, without_weights
 from src.runtime import run_directory
 from src.runtime.checkpoint_file import check_same_network, read
 from src.runtime.initial_weights import read_weights
@@ -98,7 +99,8 @@ def _classifier(model: dict[str, Any], weights: dict[str, Tensor], spec: ImageSp
 
 
 def _net(model: dict[str, Any]) -> nn.Module:
-    net = _instance(nn.Module, "net", model["net"])
+    without_weights(net := deepcopy(model["net"]))  # they are replaced by those of the checkpoint
+    net = _instance(nn.Module, "net", net)
     if model.get("channels_last", True):
         net.to(memory_format=torch.channels_last)
     return net

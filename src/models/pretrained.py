@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import torchvision
 from torch import nn
 
 Normalization = tuple[tuple[float, ...], tuple[float, ...]]  # mean and std of each channel
+
+
+def takes_weights(net: Any) -> bool:
+    """Whether a network, as its class path and arguments, is built with pretrained weights: by `weights` of
+    torchvision, `checkpoint_path` of timm, or `pretrained` of any function."""
+    return any(_weight_arguments(net))
+
+
+def without_weights(net: Any) -> None:
+    """Changes the arguments of such a network, so that it is built without them, and nothing is downloaded."""
+    for arguments, name, neutral in list(_weight_arguments(net)):
+        arguments[name] = neutral
+
+
+def _weight_arguments(net: Any) -> Iterator[tuple[Any, str, Any]]:
+    """Those given, with where they stand, and the value that builds the network without pretrained weights."""
+    package = net["class_path"].split(".")[0]
+    neutral = {
+        "pretrained": False,
+        **{"torchvision": {"weights": None}, "timm": {"checkpoint_path": ""}}.get(package, {}),
+    }
+    for arguments in (net.get("init_args"), net.get("dict_kwargs")):
+        for name, value in neutral.items():
+            if arguments and arguments.get(name):
+                yield arguments, name, value
 
 
 def fit_head(net: Any, num_classes: int) -> str | None:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import copy
+from typing import Any
+
 import pytest
 import torch
 import torchvision
 from torch import nn
 
-from src.models.pretrained import fit_head, pretrained_normalization
+from src.models.pretrained import fit_head, pretrained_normalization, takes_weights, without_weights
 
 
 @pytest.mark.parametrize(
@@ -43,3 +46,25 @@ def test_the_normalization_is_that_of_the_weights() -> None:
     assert pretrained_normalization(net) == ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
     found = pretrained_normalization(net, "torchvision.models.resnet18")
     assert found == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+
+
+@pytest.mark.parametrize(
+    "net, without",
+    [
+        ({"class_path": "torchvision.models.vgg11", "init_args": {"weights": "DEFAULT"}}, {"weights": None}),
+        ({"class_path": "timm.create_model", "init_args": {"pretrained": True}}, {"pretrained": False}),
+        ({"class_path": "timm.create_model", "init_args": {"checkpoint_path": "a.pth"}}, {"checkpoint_path": ""}),
+        ({"class_path": "my.net", "init_args": {"pretrained": True, "depth": 3}}, {"pretrained": False, "depth": 3}),
+        ({"class_path": "my.net", "init_args": {"weights": [1.0, 2.0]}}, None),  # another meaning
+        ({"class_path": "torchvision.models.vgg11", "init_args": {"weights": None}}, None),
+        ({"class_path": "my.net"}, None),
+    ],
+)
+@pytest.mark.parametrize("place", ["init_args", "dict_kwargs"])
+def test_the_arguments_of_pretrained_weights(net: dict[str, Any], without: dict[str, Any] | None, place: str) -> None:
+    net = copy.deepcopy({place if name == "init_args" else name: value for name, value in net.items()})
+    before = copy.deepcopy(net)
+    assert takes_weights(net) == (without is not None)
+    without_weights(net)
+    assert net == ({**before, place: without} if without else before)
+    assert not takes_weights(net)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from src.models import SimpleCNN
 from tests.conftest import ROOT, TINY, TINY_WITH_IMAGES
 from tests.toys import last_checkpoint, logged_scalars
 
@@ -149,3 +150,25 @@ def test_a_fault_on_one_rank_carries_its_rank_and_ends_the_others(tmp_path: Path
     assert re.search(r"rank 1 \(process \d+ on \S+\): the following error ends it", output), output
     assert output.count("ZeroDivisionError: division by zero") == 1
     assert "error: rank 0" not in output
+
+
+class Downloaded(SimpleCNN):
+    """With weights that are downloaded into a folder where no process has done so before; names each download."""
+
+    def __init__(self, num_classes: int = 10, image_size: int = 12, pretrained: bool = False) -> None:
+        super().__init__(num_classes=num_classes, image_size=image_size)
+        file = Path(torch.hub.get_dir()) / "weights"
+        if pretrained and not file.exists():
+            print("downloads", flush=True)
+            time.sleep(1)
+            torch.save(self.state_dict(), file)
+
+
+def test_one_of_several_processes_downloads_pretrained_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    own = [*TINY, "--model.net=tests.runtime.test_torchrun.Downloaded", "--model.net.image_size=12"]
+    output, _ = torchrun(
+        tmp_path, "--standalone", arguments=[*own, "--model.net.pretrained=true", "--test_after_fit=false"]
+    ).communicate(timeout=240)
+    assert output.count("downloads") == 1, output
+    assert (only_run(tmp_path) / "checkpoints/last.ckpt").exists()

@@ -54,3 +54,20 @@ def exclusive(target: Path) -> Iterator[Path]:
         with suppress(OSError):  # something was written
             for folder in missing:
                 folder.rmdir()
+
+
+@contextmanager
+def one_at_a_time(folder: Path) -> Iterator[None]:
+    """Lets one process at a time into a block that downloads to a folder what is not there, so that the others find it
+    there. All at once if the folder cannot be written."""
+    path = folder / ".lock"
+    lock = FileLock(path)
+    with suppress(OSError, NotImplementedError):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        if lock.is_locked:
+            path.unlink(missing_ok=True)  # before the release, as above
+        lock.release()

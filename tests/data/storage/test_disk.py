@@ -2,13 +2,14 @@ import contextlib
 import os
 import stat
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from src.data.storage.disk import exclusive
+from src.data.storage.disk import exclusive, one_at_a_time
 from src.errors import UserError
 
 
@@ -86,3 +87,24 @@ def test_deleted_locks_admit_one_at_a_time(tmp_path: Path) -> None:
         list(pool.map(enter, range(40)))
     assert most == 1
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_blocks_that_download_to_a_folder_follow_one_another(tmp_path: Path) -> None:
+    order: list[str] = []
+
+    def enter(name: str) -> None:
+        with one_at_a_time(tmp_path / "hub"):
+            order.append(name)
+            if not (tmp_path / "hub/file").exists():
+                time.sleep(0.05)
+                (tmp_path / "hub/file").touch()
+                order.append("downloads")
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(enter, "aaa"))
+    assert order == ["a", "downloads", "a", "a"]
+
+
+def test_a_folder_that_cannot_be_written_needs_no_turns(tmp_path: Path) -> None:
+    with unwritable(tmp_path), one_at_a_time(tmp_path), one_at_a_time(tmp_path / "hub"):
+        pass
