@@ -240,6 +240,14 @@ class ImageDataModule(LightningDataModule, ABC):
         height, width, channels = self.image_set(subset).images_NHWC.shape[1:]
         return self.center(torch.zeros(batch_size, channels, height, width))
 
+    def example_training_images(self, batch_size: int) -> Tensor:
+        """The same of the size that training images have after their augmentation, which can crop them."""
+        height, width, channels = self.image_set("train").images_NHWC.shape[1:]
+        images_BCHW = torch.zeros(batch_size, channels, height, width)
+        for step in self.augment:
+            images_BCHW = step(images_BCHW, torch.zeros(batch_size, step.num_uniforms), 0)
+        return self.center(images_BCHW)
+
     # Lightning's hooks, in the order in which it calls them
 
     def setup(self, stage: str) -> None:

@@ -35,15 +35,18 @@ class PreflightCheck(Callback):
         if not isinstance(data, ImageDataModule) or not isinstance(net, nn.Module):
             return
         example_BCHW = data.example_images(2, "train" if stage in ("fit", "validate") else "test").to(pl_module.dtype)
+        training_BCHW = data.example_training_images(2).to(example_BCHW) if stage == "fit" else example_BCHW
         # Lightning has set pl_module.device, but moves the weights there only after this hook.
-        example_BCHW = example_BCHW.to(next(net.parameters(), example_BCHW).device)
+        device = next(net.parameters(), example_BCHW).device
         smallest = smallest_batch(trainer, data, trainer.world_size) if stage == "fit" else 2
         # A model can be evaluated on fewer classes than it has.
         num_classes = data.num_classes if stage == "fit" else getattr(pl_module, "num_classes", data.num_classes)
-        check_network(net, example_BCHW, num_classes, smallest)
+        check_network(net, example_BCHW.to(device), num_classes, smallest, training_BCHW.to(device))
         if trainer.is_global_zero and stage == "fit":
             sizes = f"{len(data.train_indices)} training and {len(data.val_indices)} validation images"
-            print(f"{sizes} of shape {tuple(example_BCHW.shape[1:])}, {num_classes} classes", flush=True)
+            shape, seen = tuple(example_BCHW.shape[1:]), tuple(training_BCHW.shape[1:])
+            crops = "" if seen == shape else f", in training cropped to {seen}"
+            print(f"{sizes} of shape {shape}{crops}, {num_classes} classes", flush=True)
             print(f"training images of each class: {counts_of_classes(data)}", flush=True)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -75,7 +78,9 @@ def smallest_batch(trainer: Trainer, data: ImageDataModule, world_size: int) -> 
     return min((size for size in sizes if size > 0), default=2)  # the loader reports fewer samples than processes
 
 
-def check_network(net: nn.Module, example_BCHW: Tensor, num_classes: int, smallest: int = 2) -> None:
+def check_network(
+    net: nn.Module, example_BCHW: Tensor, num_classes: int, smallest: int = 2, training_BCHW: Tensor | None = None
+) -> None:
     """Runs a network in evaluation and in training mode, without gradients, and restores its state.
 
     Args:
@@ -83,19 +88,24 @@ def check_network(net: nn.Module, example_BCHW: Tensor, num_classes: int, smalle
         example_BCHW: two images.
         num_classes: K.
         smallest: the samples of the smallest training batch of a process; batch norm fails on one.
+        training_BCHW: two images of the size that training sees, if it is another one.
 
     Raises:
         UserError: if it does not take the images, or does not return one logit per class.
     """
-    name, shape = type(net).__name__, tuple(example_BCHW.shape)
-    for training in (False, True):
-        mode = " in training mode" if training else ""
+    name, training_BCHW = type(net).__name__, example_BCHW if training_BCHW is None else training_BCHW
+    for training, images_BCHW in ((False, example_BCHW), (True, training_BCHW)):
+        shape, mode = tuple(images_BCHW.shape), " in training mode" if training else ""
+        way_out = "Set its arguments to the size and the channels of the images, or choose another network"
+        if images_BCHW.shape != example_BCHW.shape:
+            mode += ", to which data.augment crops them"
+            seen = tuple(example_BCHW.shape[2:])
+            way_out = f"Crop to {seen}, which evaluation sees, or choose a network that takes any size"
         try:
-            output = _output(net, example_BCHW, training)
+            output = _output(net, images_BCHW, training)
         except (RuntimeError, TypeError, ValueError, AssertionError) as error:
             raise UserError(
-                f"model.net ({name}) does not take images of shape {shape}{mode}: {error}. Set its arguments to the "
-                "size and the channels of the images, or choose another network"
+                f"model.net ({name}) does not take images of shape {shape}{mode}: {error}. {way_out}"
             ) from error
         if not isinstance(output, Tensor):
             raise UserError(
@@ -111,7 +121,7 @@ def check_network(net: nn.Module, example_BCHW: Tensor, num_classes: int, smalle
             )
     if smallest == 1:
         try:
-            _output(net, example_BCHW[:1], training=True)
+            _output(net, training_BCHW[:1], training=True)
         except (RuntimeError, ValueError) as error:
             raise UserError(
                 f"model.net ({name}) cannot train on a batch of one image, as a process has it at the end of an epoch: "

@@ -15,6 +15,7 @@ from torch import nn
 from torch.optim.lr_scheduler import ConstantLR, LRScheduler, OneCycleLR, SequentialLR
 
 from src.classifier import Classifier
+from src.data.augment import RandomResizedCrop
 from src.errors import UserError
 from src.runtime.preflight import check_network, check_optimizers, counts_of_classes, smallest_batch
 from src.runtime.run_checkpoints import RunCheckpoints
@@ -41,6 +42,18 @@ def test_the_check_runs_in_both_modes_without_gradients() -> None:
 def test_a_network_that_does_not_accept_the_images_is_refused() -> None:
     with pytest.raises(UserError, match=r"model.net \(Linear\) does not take images of shape \(2, 3, 4, 4\)"):
         check_network(nn.Linear(5, 3), IMAGES, 3)
+
+
+def test_a_network_that_does_not_accept_the_training_crops_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    crops = Squares(augment=[RandomResizedCrop(3)])
+    message = r"images of shape \(2, 3, 3, 3\) in training mode, to which data\.augment crops them.*Crop to \(4, 4\)"
+    with pytest.raises(UserError, match=message):
+        fit(tmp_path / "a", data=crops)
+    any_size = nn.Sequential(nn.AdaptiveAvgPool2d(1), Linear(3, 3))
+    fit(tmp_path / "b", classifier(net=any_size), crops)
+    assert "images of shape (3, 4, 4), in training cropped to (3, 3, 3), 3 classes" in capsys.readouterr().out
 
 
 def test_a_network_with_another_number_of_classes_is_refused() -> None:

@@ -53,7 +53,8 @@ def batches(data: ImageDataModule, world_size: int) -> str:
 def network(trainer: Trainer, model: Classifier, data: ImageDataModule, world_size: int) -> str:
     """Whether the network takes the images and returns one logit per class, also in training mode."""
     example_2CHW = data.example_images(2)
-    check_network(model.net, example_2CHW, data.num_classes, smallest_batch(trainer, data, world_size))
+    smallest = smallest_batch(trainer, data, world_size)
+    check_network(model.net, example_2CHW, data.num_classes, smallest, data.example_training_images(2))
     parameters = sum(parameter.numel() for parameter in model.net.parameters())
     shapes = f"{tuple(example_2CHW.shape)} to (2, {data.num_classes})"
     return f"{type(model.net).__name__}, {parameters:,} parameters: {shapes}"
