@@ -6,46 +6,32 @@ Shapes: B samples on this rank, C channels, H rows, W columns, K classes.
 from __future__ import annotations
 
 import contextlib
-import functools
-import inspect
 import math
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from lightning import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MetricCollection
-from torchmetrics.classification import MulticlassConfusionMatrix, MultilabelConfusionMatrix
 
 from src.data import ImageDataModule
 from src.data.batch import Batch
 from src.data.image_spec import ImageSpec
 from src.data.index_loader import IndexLoader
 from src.errors import UserError
-from src.metrics import (
-    NUM_THRESHOLDS,
-    MetricCallable,
-    at_all_thresholds,
-    best_threshold,
-    class_metrics,
-    f1_scores,
-    metrics_of,
-    test_metrics_of,
-)
+from src.metrics import F1AtThreshold, MeanAveragePrecision
 from src.models.layers import layers
 from src.models.memory_format import keep_contiguous
 from src.models.pretrained import Normalization, fit_head
+from src.optim.optimizer import build_layer_decay, build_optimizer, build_schedule
 from src.optim.warmup_decay import WarmupDecay
+from src.task import Loss, MetricCallable, MultiLabel, SingleLabel, per_image
 
 SPEC = "spec"  # the entry of a checkpoint
-
-Loss = nn.Module | Callable[[Tensor, Tensor], Tensor]  # of logits and labels
 
 
 class Classifier(LightningModule):
@@ -128,7 +114,7 @@ class Classifier(LightningModule):
         self.lr_interval = lr_interval
         self.layer_decay = layer_decay
         self.label_smoothing = label_smoothing
-        self.loss = _per_image(loss) if loss else None
+        self.loss = per_image(loss) if loss else None
         self.num_classes = num_classes
         self.multi_label = multi_label
         self.class_weights = class_weights
@@ -140,17 +126,13 @@ class Classifier(LightningModule):
         self.settings: dict[str, Any] = {}  # what of it was set by a recipe or on the command line, with dotted keys
         self.spec: ImageSpec | None = None  # of the images that it was first trained or evaluated on
         self.normalization: Normalization | None = None  # of the images that its initial weights were trained on
-        self._logged_epoch: int | None = None  # the epoch whose training metrics were given to Lightning
+        self.task = (MultiLabel if multi_label else SingleLabel)(num_classes)
         own = metrics or {}
-        self.train_metrics = metrics_of(num_classes, own, multi_label).clone(prefix="train/")
-        self.val_metrics = metrics_of(num_classes, own, multi_label).clone(prefix="val/")
-        self.test_metrics = test_metrics_of(num_classes, own, multi_label).clone(prefix="test/")
-        kind = MultilabelConfusionMatrix if multi_label else MulticlassConfusionMatrix
-        self.confusion = kind(num_classes, validate_args=False)
-        # Of the validation, for each class at each threshold.
-        self.confusion_of_thresholds = (
-            MultilabelConfusionMatrix(NUM_THRESHOLDS * num_classes, validate_args=False) if multi_label else None
-        )
+        self.train_metrics = self.task.metrics("train", own)
+        self.val_metrics = self.task.metrics("val", own)
+        self.test_metrics = self.task.metrics("test", own)
+        self.confusion = self.task.confusion()
+        self._logged_epoch: int | None = None  # the epoch whose training metrics were given to Lightning
 
     def forward(self, images_BCHW: Tensor) -> Tensor:
         """Logits (B, K) of normalized images."""
@@ -164,24 +146,20 @@ class Classifier(LightningModule):
 
     def probabilities(self, logits_BK: Tensor) -> Tensor:
         """Class probabilities (B, K), which add up to 1 unless an image can have several classes."""
-        return logits_BK.sigmoid() if self.multi_label else logits_BK.softmax(-1)
+        return self.task.probabilities(logits_BK)
 
     def setup(self, stage: str) -> None:
         """Takes the classes and the normalization from the data, or gives them its own."""
         data = self.trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
         self._share_spec(data)
-        if stage == "fit" and self.class_weights:
-            self.class_weights_K = self._weights_of_classes(data)
-
-    def _weights_of_classes(self, data: object) -> Tensor:
+        if stage != "fit":
+            return
         if isinstance(self.class_weights, list):
-            return torch.tensor(self.class_weights)
-        if not isinstance(data, ImageDataModule):
+            self.class_weights_K = torch.tensor(self.class_weights)
+        elif isinstance(data, ImageDataModule) and self.class_weights:
+            self.class_weights_K = self.task.balanced_weights(data.class_counts(), len(data.train_indices))
+        elif self.class_weights:
             raise UserError("model.class_weights balanced needs an ImageDataModule; give a list")
-        counts_K = data.class_counts()
-        if self.multi_label:
-            return (len(data.train_indices) - counts_K) / counts_K.clamp(min=1)
-        return counts_K.sum() / (self.num_classes * counts_K.clamp(min=1).float())
 
     def _share_spec(self, data: object) -> None:
         if isinstance(data, ImageDataModule):
@@ -209,35 +187,15 @@ class Classifier(LightningModule):
             self._share_spec(data)
 
     def configure_optimizers(self) -> Any:
-        try:
-            optimizer = self._optimizer_of_layers() if self.layer_decay < 1 else self.optimizer(self.parameters())
-        except ValueError as error:
-            if self.layer_decay < 1 and "groups" in str(error):
-                raise UserError(f"model.layer_decay {self.layer_decay} is not for this optimizer: {error}") from error
-            if "Muon only supports 2D" in str(error):
-                raise UserError("torch.optim.Muon takes matrices alone; use src.optim.Muon for a network") from error
-            raise
-        if isinstance(optimizer, torch.optim.LBFGS) and not all(own.is_contiguous() for own in self.parameters()):
-            raise UserError(
-                "LBFGS views gradients as vectors, which those in channels-last memory format cannot be; "
-                "set model.channels_last to false"
-            )
+        if self.layer_decay < 1:
+            of_layers, inside = list(layers(self.net).values()), set(self.net.parameters())
+            of_layers[-1] += [own for own in self.parameters() if own not in inside]  # as of a loss
+            optimizer = build_layer_decay(self.optimizer, of_layers, self.layer_decay)
+        else:
+            optimizer = build_optimizer(self.optimizer, self.parameters())
         if self.lr_scheduler is None:
             return optimizer
-        try:
-            scheduler = self.lr_scheduler(optimizer)
-        except TypeError as error:
-            raise UserError(
-                f"model.lr_scheduler cannot be built from the optimizer alone: {error}. A schedule of other schedules, "
-                "such as ChainedScheduler, needs a function of your own that takes the optimizer and returns it"
-            ) from error
-        rates = {group.get("initial_lr", group["lr"]) for group in optimizer.param_groups}
-        if self.layer_decay < 1 and len(rates) < len(optimizer.param_groups):
-            raise UserError(
-                f"{type(scheduler).__name__} sets one learning rate for all layers, so that model.layer_decay "
-                f"{self.layer_decay} has no effect; use a schedule that scales those of the optimizer, such as "
-                "src.optim.WarmupDecay"
-            )
+        scheduler = build_schedule(self.lr_scheduler, optimizer, self.layer_decay)
         plateau = isinstance(scheduler, ReduceLROnPlateau)  # steps after the validation that it monitors
         return {
             "optimizer": optimizer,
@@ -247,15 +205,6 @@ class Classifier(LightningModule):
                 "monitor": getattr(scheduler, "monitor", "val/loss"),
             },
         }
-
-    def _optimizer_of_layers(self) -> torch.optim.Optimizer:
-        """The optimizer with one parameter group for each layer."""
-        of_layers, inside = list(layers(self.net).values()), set(self.net.parameters())
-        of_layers[-1] += [own for own in self.parameters() if own not in inside]  # as of a loss
-        optimizer = self.optimizer([{"params": params} for params in of_layers])  # pyright: ignore[reportArgumentType]
-        for depth, group in enumerate(reversed(optimizer.param_groups)):
-            group["lr"] *= self.layer_decay**depth
-        return optimizer
 
     def on_train_start(self) -> None:
         if self.compile_net:
@@ -279,7 +228,7 @@ class Classifier(LightningModule):
         return math.ceil(steps / steps_per_epoch)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        losses_B, logits_BK = self._losses(batch, self.label_smoothing)
+        losses_B, logits_BK = self._losses(batch, self.label_smoothing, self.class_weights_K)
         self._update(self.train_metrics, batch, losses_B.detach(), logits_BK.detach())
         if self._logged_epoch != self.current_epoch:
             # Lightning keeps the metrics and computes them at the end of the epoch, so logging them once is enough;
@@ -304,25 +253,17 @@ class Classifier(LightningModule):
         self._update(self.val_metrics, batch, losses_B, logits_BK)
         if batch_idx == 0:
             self.log_dict(self.val_metrics, prog_bar=True, batch_size=batch.size)
-        if self.confusion_of_thresholds is not None and len(logits_BK):
-            self.confusion_of_thresholds.update(*at_all_thresholds(self.probabilities(logits_BK), batch.labels_B))
         return {"indices": batch.indices_B, "labels": batch.labels_B, "logits": logits_BK}
-
-    def on_validation_epoch_start(self) -> None:
-        if self.confusion_of_thresholds is not None:
-            self.confusion_of_thresholds.reset()
 
     def on_validation_epoch_end(self) -> None:
         """Chooses the threshold in training, where an image can have several classes."""
-        if self.confusion_of_thresholds is None or self.trainer.sanity_checking:
-            return
-        counts_TK22 = self.confusion_of_thresholds.compute().unflatten(0, (NUM_THRESHOLDS, self.num_classes))
-        f1_T = f1_scores(counts_TK22).nanmean(-1)
-        if self.spec and self.trainer.state.fn == "fit":
-            self.spec = replace(self.spec, threshold=best_threshold(f1_T))
-        f1 = f1_T[round(self.threshold * (NUM_THRESHOLDS + 1)) - 1]
-        # All ranks have the same values, and each may monitor them.
-        self.log_dict({"val/f1": f1, "val/threshold": self.threshold}, reduce_fx="max", sync_dist=True)
+        for f1 in self.val_metrics.values():
+            if isinstance(f1, F1AtThreshold) and not self.trainer.sanity_checking:
+                if self.spec and self.trainer.state.fn == "fit":
+                    self.spec = replace(self.spec, threshold=f1.best())
+                f1.chosen = self.threshold
+                # All ranks have the same value, and each may monitor it.
+                self.log("val/threshold", self.threshold, reduce_fx="max", sync_dist=True)
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Sample indices (B), labels (B), logits (B, K) and losses (B)."""
@@ -331,8 +272,7 @@ class Classifier(LightningModule):
         if batch_idx == 0:
             self.log_dict(self.test_metrics, batch_size=batch.size)
         if len(logits_BK):
-            decided = (self.probabilities(logits_BK) >= self.threshold).int() if self.multi_label else logits_BK
-            self.confusion.update(decided, batch.labels_B)
+            self.confusion.update(self.task.predicted(logits_BK, self.threshold), batch.labels_B)
         return {"indices": batch.indices_B, "labels": batch.labels_B, "logits": logits_BK, "losses": losses_B}
 
     def on_test_epoch_start(self) -> None:
@@ -340,90 +280,39 @@ class Classifier(LightningModule):
 
     def on_test_epoch_end(self) -> None:
         names = getattr(self.trainer.datamodule, "classes", range(self.num_classes))  # pyright: ignore[reportAttributeAccessIssue]
-        if self.multi_label:
-            f1_K = f1_scores(self.confusion.compute())
-            metrics = {f"test/f1_of/{name}": f1 for name, f1 in zip(names, f1_K, strict=True)}
-            metrics["test/threshold"] = torch.tensor(self.threshold)
-        else:
-            acc_K, f1_K = class_metrics(self.confusion.compute())
-            metrics = {f"test/acc_of/{name}": acc for name, acc in zip(names, acc_K, strict=True)}
-            metrics["test/balanced_acc"] = acc_K.nanmean()
+        scores = self.task.test_scores(self.confusion.compute(), names, self.threshold)
         # All ranks have the same values: the first logs them, and without sync_dist Lightning warns for each.
-        self.log_dict({"test/f1": f1_K.nanmean(), **metrics}, rank_zero_only=True, sync_dist=True)
+        self.log_dict({f"test/{name}": score for name, score in scores.items()}, rank_zero_only=True, sync_dist=True)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Sample indices (B), labels (B) and class probabilities (B, K)."""
         probabilities_BK = self.probabilities(self(batch.images_BCHW).float())
         return {"indices": batch.indices_B, "labels": batch.labels_B, "probabilities": probabilities_BK}
 
-    def _losses(self, batch: Batch, label_smoothing: float = 0.0) -> tuple[Tensor, Tensor]:
+    def _losses(
+        self, batch: Batch, label_smoothing: float = 0.0, weights_K: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Losses (B,) and logits (B, K)."""
         logits_BK = self(batch.images_BCHW).float()
         if logits_BK.shape[1:] != (self.num_classes,):
             raise UserError(
                 f"model.net returns outputs of shape {tuple(logits_BK.shape)}; for {self.num_classes} classes it must "
                 f"return ({len(batch.labels_B)}, {self.num_classes}). Set its num_classes"
             )
-        losses_B = self._loss(logits_BK, batch.labels_B, label_smoothing)
+        losses_B = self.task.losses(logits_BK, batch.labels_B, self.loss, label_smoothing, weights_K)
         if batch.partner_labels_B is not None and batch.weights_B is not None:  # a mixture of two images
-            others_B = self._loss(logits_BK, batch.partner_labels_B, label_smoothing)
+            others_B = self.task.losses(logits_BK, batch.partner_labels_B, self.loss, label_smoothing, weights_K)
             losses_B = torch.lerp(others_B, losses_B, batch.weights_B)
         return losses_B, logits_BK
 
-    def _loss(self, logits_BK: Tensor, labels_B: Tensor, label_smoothing: float) -> Tensor:
-        if self.multi_label:
-            return self._loss_of_several(logits_BK, labels_B.to(logits_BK.dtype), label_smoothing)
-        if self.loss is None:
-            losses_B = F.cross_entropy(logits_BK, labels_B, reduction="none", label_smoothing=label_smoothing)
-        else:
-            losses_B = self.loss(logits_BK, labels_B)
-        if losses_B.shape != labels_B.shape:
-            raise UserError(
-                f"model.loss returns {tuple(losses_B.shape)} for {tuple(logits_BK.shape)} logits; it must return one "
-                f"loss per image, {tuple(labels_B.shape)}, without a mean over the batch"
-            )
-        if self.training and self.class_weights_K is not None:
-            losses_B = losses_B * self.class_weights_K[labels_B]
-        return losses_B
-
-    def _loss_of_several(self, logits_BK: Tensor, targets_BK: Tensor, label_smoothing: float) -> Tensor:
-        if self.loss is None:
-            smoothed_BK = targets_BK * (1 - label_smoothing) + label_smoothing / 2
-            losses_BK = F.binary_cross_entropy_with_logits(logits_BK, smoothed_BK, reduction="none")
-        else:
-            losses_BK = self.loss(logits_BK, targets_BK)
-        if losses_BK.shape == targets_BK.shape[:1] and not self.class_weights:  # a loss with a mean over the classes
-            return losses_BK
-        if losses_BK.shape != targets_BK.shape:
-            raise UserError(
-                f"model.loss returns {tuple(losses_BK.shape)} for {tuple(logits_BK.shape)} logits and targets; it must "
-                "return one loss per image and class, or, without class_weights, one per image"
-            )
-        if self.training and self.class_weights_K is not None:
-            losses_BK = losses_BK * torch.where(targets_BK > 0, self.class_weights_K, 1.0)
-        return losses_BK.mean(1)
-
     def _update(self, metrics: MetricCollection, batch: Batch, losses_B: Tensor, logits_BK: Tensor) -> None:
-        if batch.partner_labels_B is not None and batch.weights_B is not None:  # the class with the larger weight
-            own_B = (batch.weights_B >= 0.5).unflatten(0, (-1, *(1,) * (batch.labels_B.dim() - 1)))
-            batch = batch._replace(labels_B=batch.labels_B.where(own_B, batch.partner_labels_B))
+        labels_B = batch.heavier_labels_B
         for name, metric in metrics.items(keep_base=True):
-            # This rank's shard of a last batch can have no samples; `map` gathers tensors with as many dimensions.
-            if len(losses_B) == 0 and name != "map":
-                continue
             if name == "loss":
-                metric.update(losses_B)
-            elif self.multi_label or name not in ("acc", "top5"):
-                # torchmetrics takes a batch whose logits all lie in [0, 1] for probabilities.
-                metric.update(self.probabilities(logits_BK), batch.labels_B)
+                values = (losses_B,)
             else:
-                metric.update(logits_BK, batch.labels_B)
-
-
-def _per_image(loss: Loss) -> Loss:
-    """A loss without a mean over the batch, since the step divides by the samples of all ranks."""
-    function: Any = loss
-    if isinstance(loss, nn.Module):
-        if hasattr(loss, "reduction"):
-            function.reduction = "none"
-        return function
-    return functools.partial(function, reduction="none") if "reduction" in inspect.signature(loss).parameters else loss
+                values = (logits_BK if name in self.task.of_logits else self.probabilities(logits_BK), labels_B)
+            # This rank's shard of a last batch can have no samples. Average precision takes none, too: its lists then
+            # have tensors of as many dimensions on each rank.
+            if len(losses_B) or isinstance(metric, MeanAveragePrecision):
+                metric.update(*values)

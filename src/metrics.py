@@ -1,4 +1,4 @@
-"""What is measured in training and evaluation, of images with one class or with several.
+"""Metrics that torchmetrics does not have, of images with one class or with several.
 
 Shapes: B samples of a batch, N of all batches, K classes, T thresholds.
 """
@@ -6,46 +6,14 @@ Shapes: B samples of a batch, N of all batches, K classes, T thresholds.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics import MeanMetric, Metric, MetricCollection
-from torchmetrics.classification import MulticlassAccuracy, MulticlassCalibrationError, MultilabelAveragePrecision
+from torchmetrics.classification import MultilabelAveragePrecision, MultilabelConfusionMatrix
 from torchmetrics.functional.classification import multilabel_average_precision
 from torchmetrics.utilities import dim_zero_cat
 
-MetricCallable = Callable[[int], Metric]  # of the number of classes
-
 NUM_THRESHOLDS = 99  # 0.01, 0.02, ..., 0.99
-
-
-def metrics_of(num_classes: int, own: Mapping[str, MetricCallable], multi_label: bool) -> MetricCollection:
-    """The metrics of training and validation, and a user's own."""
-    # The data module has checked the labels and the step the shape of the logits; torchmetrics would search each batch.
-    micro: dict[str, Any] = {"average": "micro", "validate_args": False}
-    metrics: dict[str, Metric | MetricCollection] = {"loss": MeanMetric(nan_strategy="disable")}
-    if multi_label:
-        metrics["map"] = MeanAveragePrecision(num_classes)
-        reserved = {"f1", "threshold"}
-    else:
-        metrics["acc"] = MulticlassAccuracy(num_classes, **micro)
-        reserved = {"top5", "f1", "balanced_acc", "calibration_error"}
-    if num_classes > 5 and not multi_label:
-        metrics["top5"] = MulticlassAccuracy(num_classes, **micro, top_k=5)
-    if taken := [name for name in own if name in {*metrics, *reserved}]:
-        raise ValueError(f"metrics has {', '.join(taken)}, which every run has; choose another name")
-    metrics |= {name: make(num_classes) for name, make in own.items()}
-    return MetricCollection(metrics, compute_groups=False)
-
-
-def test_metrics_of(num_classes: int, own: Mapping[str, MetricCallable], multi_label: bool) -> MetricCollection:
-    """Those of a test."""
-    metrics = metrics_of(num_classes, own, multi_label)
-    if not multi_label:
-        metrics["calibration_error"] = MulticlassCalibrationError(num_classes, n_bins=15, validate_args=False)
-    return metrics
 
 
 def class_metrics(counts_KK: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,3 +60,27 @@ def best_threshold(f1_T: Tensor) -> float:
     best_M = (f1_T == f1_T.max()).nonzero()[:, 0] + 1
     middle = (NUM_THRESHOLDS + 1) // 2
     return int(best_M[(best_M - middle).abs().argmin()]) / (NUM_THRESHOLDS + 1)
+
+
+class F1AtThreshold(MultilabelConfusionMatrix):
+    """The F1 score, mean of the classes, of those whose probability reaches `chosen`, a multiple of 0.01. Classes that
+    no sample has are left out."""
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__(NUM_THRESHOLDS * num_classes, validate_args=False)
+        self.num_classes = num_classes
+        self.chosen = 0.5
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        super().update(*at_all_thresholds(preds, target))
+
+    def compute(self) -> Tensor:
+        return self._f1_T()[round(self.chosen * (NUM_THRESHOLDS + 1)) - 1]
+
+    def best(self) -> float:
+        """The threshold with the largest F1 score over the samples of all ranks."""
+        with self.sync_context():
+            return best_threshold(self._f1_T())
+
+    def _f1_T(self) -> Tensor:
+        return f1_scores(super().compute().unflatten(0, (NUM_THRESHOLDS, self.num_classes))).nanmean(-1)

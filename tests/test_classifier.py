@@ -17,13 +17,12 @@ from lightning import Callback, LightningModule, Trainer
 from lightning.pytorch.cli import ReduceLROnPlateau
 from lightning.pytorch.loggers import CSVLogger
 from torch import nn
-from torch.optim.lr_scheduler import ChainedScheduler, ConstantLR
 from torchmetrics.classification import MulticlassAUROC, MulticlassF1Score
 
-from src.classifier import Classifier, class_metrics
+from src.classifier import Classifier
 from src.data import Batch, ImageSet
 from src.errors import UserError
-from src.optim.muon import Muon
+from src.metrics import class_metrics
 from src.optim.warmup_decay import WarmupDecay
 from tests.toys import Linear, Squares, classifier, fit, trainer
 
@@ -410,18 +409,6 @@ def test_lbfgs_needs_contiguous_weights(tmp_path: Path) -> None:
     assert fit(tmp_path / "b", model(channels_last=False)).global_step == 4
 
 
-def test_a_schedule_of_other_schedules_needs_a_function() -> None:
-    with pytest.raises(UserError, match=r"cannot be built from the optimizer alone: .* a function of your own"):
-        classifier(lr_scheduler=ChainedScheduler).configure_optimizers()
-    chained = lambda optimizer: ChainedScheduler([ConstantLR(optimizer)])  # noqa: E731
-    assert "lr_scheduler" in classifier(lr_scheduler=chained).configure_optimizers()
-
-
-def test_torchs_muon_is_refused_with_what_to_use() -> None:
-    with pytest.raises(UserError, match=r"use src\.optim\.Muon"):
-        classifier(optimizer=torch.optim.Muon).configure_optimizers()
-
-
 def test_layer_decay_multiplies_the_learning_rate_of_each_layer_once_more() -> None:
     net = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2), nn.Linear(2, 2), nn.Linear(2, 3))
     loss = nn.PReLU()  # a loss with a parameter, which is trained as the head
@@ -430,19 +417,3 @@ def test_layer_decay_multiplies_the_learning_rate_of_each_layer_once_more() -> N
     )
     optimizer = model.configure_optimizers()
     assert [(group["lr"], len(group["params"])) for group in optimizer.param_groups] == [(0.2, 4), (0.4, 2), (0.8, 3)]
-
-
-def test_layer_decay_is_not_for_a_schedule_that_sets_the_learning_rates() -> None:
-    def one_cycle(optimizer: torch.optim.Optimizer) -> torch.optim.lr_scheduler.OneCycleLR:
-        return torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.1, total_steps=10)
-
-    net = nn.Sequential(nn.Conv2d(3, 4, 3), Linear(3, 16))
-    with pytest.raises(UserError, match=r"OneCycleLR sets one learning rate for all layers.*layer_decay 0\.5"):
-        classifier(net=net, layer_decay=0.5, lr_scheduler=one_cycle).configure_optimizers()
-    classifier(net=net, lr_scheduler=one_cycle).configure_optimizers()
-
-
-def test_layer_decay_is_not_for_an_optimizer_that_makes_its_own_groups() -> None:
-    model = classifier(net=nn.Sequential(nn.Conv2d(3, 4, 3), Linear(3, 16)), layer_decay=0.5, optimizer=Muon)
-    with pytest.raises(UserError, match=r"layer_decay 0\.5 is not for this optimizer: params must be the parameters"):
-        model.configure_optimizers()

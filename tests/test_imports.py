@@ -17,6 +17,7 @@ FILES = sorted((ROOT / "src").rglob("*.py"))
 ARROWS = (
     ("rng", "errors", "files"),
     ("data", "models", "optim", "metrics"),
+    ("task",),
     ("classifier",),
     ("callbacks",),
     ("runtime",),

@@ -1,4 +1,4 @@
-"""Images that can have several classes: loss, metrics, and the threshold that is chosen on validation."""
+"""Images that can have several classes: training, test, and the threshold that is chosen on validation."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torchmetrics.functional.classification import multilabel_average_precision, multilabel_f1_score
 
 from src.classifier import Classifier
 from src.data import Batch, ImageDataModule
 from src.errors import UserError
-from src.models import FocalLoss
 from src.runtime.checkpoint_file import read
 from tests.toys import Attributes, Squares, classifier, fit
 
@@ -26,36 +25,7 @@ def several(**kwargs: Any) -> Classifier:
     return classifier(multi_label=True, **kwargs)
 
 
-LOGITS_BK = torch.tensor([[2.0, -1.0, 0.5], [0.0, 3.0, -2.0]])
 TARGETS_BK = torch.tensor([[1, 0, 1], [0, 0, 1]])
-
-
-@pytest.mark.parametrize(
-    ("kwargs", "expected"),
-    [
-        ({}, nn.BCEWithLogitsLoss()),
-        ({"loss": nn.BCEWithLogitsLoss()}, nn.BCEWithLogitsLoss()),
-        ({"loss": nn.MultiLabelSoftMarginLoss()}, nn.MultiLabelSoftMarginLoss()),
-        ({"loss": FocalLoss(gamma=0, alpha=-1)}, nn.BCEWithLogitsLoss()),
-        (
-            {"class_weights": [2.0, 1.0, 3.0]},
-            nn.BCEWithLogitsLoss(pos_weight=torch.tensor([2.0, 1.0, 3.0])),
-        ),
-    ],
-)
-def test_the_loss_of_several_classes_is_that_of_torch(kwargs: dict[str, Any], expected: nn.Module) -> None:
-    model = several(**kwargs)
-    if model.class_weights:
-        model.class_weights_K = torch.tensor(model.class_weights)
-    losses_B = model._loss(LOGITS_BK, TARGETS_BK, 0.0)
-    assert losses_B.shape == (2,)
-    torch.testing.assert_close(losses_B.mean(), expected(LOGITS_BK, TARGETS_BK.float()))
-
-
-def test_label_smoothing_is_over_having_and_not_having_each_class() -> None:
-    losses_B = several(label_smoothing=0.2)._loss(LOGITS_BK, TARGETS_BK, 0.2)
-    expected = F.binary_cross_entropy_with_logits(LOGITS_BK, 0.1 + 0.8 * TARGETS_BK)
-    torch.testing.assert_close(losses_B.mean(), expected)
 
 
 def test_a_mixture_has_the_loss_of_mixed_targets() -> None:
@@ -71,25 +41,11 @@ def test_a_mixture_has_the_loss_of_mixed_targets() -> None:
     assert torch.cat(average_precision.target).tolist() == [[0, 0, 1], [0, 0, 1]]  # of the larger weights
 
 
-@pytest.mark.parametrize(
-    "kwargs",
-    [
-        {"loss": lambda logits, targets: (logits - targets).mean()},
-        {"loss": nn.MultiLabelSoftMarginLoss(), "class_weights": [1.0] * 3},
-    ],
-)
-def test_a_loss_without_one_value_per_class_is_refused(kwargs: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match="one loss per image and class, or, without class_weights, one per image"):
-        several(**kwargs)._loss(LOGITS_BK, TARGETS_BK, 0.0)
-
-
-def test_balanced_weights_are_the_images_without_a_class_by_those_with_it() -> None:
-    data = Attributes()
-    data.setup("fit")
+def test_balanced_weights_are_the_images_without_a_class_by_those_with_it(tmp_path: Path) -> None:
+    model, data = several(class_weights="balanced"), Attributes()
+    fit(tmp_path, model, data)
     with_it_K = data.image_set("train").labels_N[data.train_indices].sum(0)
-    torch.testing.assert_close(
-        several(class_weights="balanced")._weights_of_classes(data), (24 - with_it_K) / with_it_K
-    )
+    torch.testing.assert_close(model.class_weights_K, (24 - with_it_K) / with_it_K)
 
 
 def test_a_threshold_is_chosen_on_validation_and_saved(tmp_path: Path) -> None:

@@ -54,3 +54,11 @@ class Batch(NamedTuple):
     partner_labels_B: Tensor | None = None
     weights_B: Tensor | None = None
     rows_B: Tensor | None = None  # whose random numbers each image uses, if not its own: it is a repeated one
+
+    @property
+    def heavier_labels_B(self) -> Tensor:
+        """Of images that are mixed with others, the labels with the larger weight; else `labels_B`."""
+        if self.partner_labels_B is None or self.weights_B is None:
+            return self.labels_B
+        own_B = (self.weights_B >= 0.5).unflatten(0, (-1, *(1,) * (self.labels_B.dim() - 1)))
+        return self.labels_B.where(own_B, self.partner_labels_B)

@@ -157,7 +157,6 @@ def check_monitors(
     if not isinstance(model, Classifier) or any(_logs(type(own)) for own in (model, *callbacks)):
         return
     training, validation = ([str(name) for name in own] for own in (model.train_metrics, model.val_metrics))
-    validation += ["val/f1"] if model.multi_label else []
     names = training + validation if validates else training
     for config in schedules:
         if isinstance(config.scheduler, ReduceLROnPlateau):
