@@ -10,7 +10,7 @@ from typing import Any
 
 from torch.optim.lr_scheduler import LRScheduler
 
-from src.cli import inference_arguments, runs, study, sweep
+from src.cli import inference_arguments, results, runs, study, sweep
 from src.cli.command_line import CLI, EXPERIMENT
 from src.cli.doctor.command import DoctorCLI
 from src.cli.overview import SUBCOMMANDS
@@ -24,9 +24,14 @@ _DESCRIBED = ("src.", "torch.optim.", "lightning.pytorch.callbacks.", "lightning
 
 _PARSERS = {
     **inference_arguments.PARSERS,
-    **{"study": study.build_parser, "sweep": sweep.build_parser, "runs": runs.build_parser},
+    **{
+        "study": study.build_parser,
+        "sweep": sweep.build_parser,
+        "runs": runs.build_parser,
+        "results": results.build_parser,
+    },
 }
-_WITHOUT_KEYS = ("export", "demo", "runs", "completion")
+_WITHOUT_KEYS = ("export", "demo", "runs", "results", "completion")
 
 # Bash completes by the first word of a command, which is Python; what it runs otherwise gets the completion of files.
 _BASH = """

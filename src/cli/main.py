@@ -40,6 +40,10 @@ def main(args: list[str] | None = None) -> None:
             from src.cli.completion import complete
 
             sys.exit(complete(arguments[1:]))
+        if arguments[:1] == ["results"]:
+            from src.cli.results import make_page
+
+            sys.exit(make_page(arguments[1:]))
         CLI(args)
     except KeyboardInterrupt:  # before training; see `StopOnSignal` for later
         sys.exit(130)

@@ -24,6 +24,7 @@ SUBCOMMANDS = {
     "study": "Runs recipes for several seeds or folds, and compares them.",
     "sweep": "Searches for the best values of configuration keys, with Optuna.",
     "runs": "Lists the runs with their state, their metrics and what differs between them.",
+    "results": "Makes a page with the results of recipes, from their runs.",
     "completion": "Prints the JSON schema of recipes for editors, or the completion script of a shell.",
 }
 

@@ -25,9 +25,11 @@ class RunRecord:
         state: `running`, `stopped` (by a signal), `finished`, or `died`.
         started: the time of its first start, in ISO 8601.
         epochs: that it has completed.
+        steps: of the optimizer.
         seconds: of training, over all resumes, up to the last epoch that was completed.
         metrics: of the best weights, where there is validation; else of the last; and of the test.
         config: with dotted keys.
+        manifest: what it ran on, see `src.runtime.manifest`.
         damaged: one line for each file that could not be read.
     """
 
@@ -36,9 +38,11 @@ class RunRecord:
     state: str = "died"
     started: str | None = None
     epochs: int | None = None
+    steps: int = 0
     seconds: float | None = None
     metrics: dict[str, float | None] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
+    manifest: dict[str, Any] = field(default_factory=dict)
     damaged: list[str] = field(default_factory=list)
 
     @property
@@ -57,10 +61,11 @@ def read(directory: Path) -> RunRecord:
     record = RunRecord(directory, directory.absolute().parent.name)
     config = _content(record, run_directory.CONFIG, file_format.read_config)
     record.config = {key: value for key, value in flatten(config).items() if key != file_format.ENTRY}
-    record.started = _content(record, run_directory.MANIFEST, _read_json).get("started")
+    record.manifest = _content(record, run_directory.MANIFEST, _read_json)
+    record.started = record.manifest.get("started")
     results = _content(record, run_directory.RESULTS, _read_json)
     fit = results.get("fit", {})
-    record.epochs, record.seconds = fit.get("epochs"), fit.get("seconds")
+    record.epochs, record.steps, record.seconds = fit.get("epochs"), fit.get("steps", 0), fit.get("seconds")
     # A test by another command counts if it evaluated the run as it is configured.
     later = [one for one in results.get("evaluations", []) if not one.get("differs")]
     found = {**fit.get("last", {}), **fit.get("best", {}), **(results.get("test") or (later[-1] if later else {}))}

@@ -149,21 +149,15 @@ def _notes(summary: StudySummary) -> Iterator[str]:
         if member not in summary.records:
             yield f"{member.name} is missing" + (": it failed" if member.name in study.failed else "")
     for recipe in study.recipes:
-        members = [member for member in study.of(recipe) if member in summary.records]
-        records = [summary.records[member] for member in members]
+        records = [summary.records[member] for member in study.of(recipe) if member in summary.records]
         for key in differing(records):
             if key not in _OF_A_MEMBER:
                 values = dict.fromkeys(as_text(one.config.get(key)) for one in records)
                 yield f"the runs of {recipe} differ in {key}: {', '.join(values)}"
-        manifests = [_manifest(member) for member in members]
+        manifests = [record.manifest for record in records]
         for entry in _OF_A_MACHINE:
             if any(one.get(entry) != manifests[0].get(entry) for one in manifests):
                 yield f"the runs of {recipe} differ in {entry}: see their manifest.json"
-
-
-def _manifest(member: Any) -> dict[str, Any]:
-    path = member.directory / run_directory.MANIFEST
-    return json.loads(path.read_text()) if path.is_file() else {}
 
 
 def _number(value: float, sign: str = "") -> str:
