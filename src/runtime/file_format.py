@@ -102,7 +102,7 @@ def _migrate_values_1(value: Any, source: object) -> Any:
 
 
 def _migrate_class_path_1(class_path: str, source: object) -> str:
-    if class_path.rpartition(".")[2] in _REMOVED_1:
+    if class_path.startswith(("src.nets.", "src.callbacks.")) and class_path.rpartition(".")[2] in _REMOVED_1:
         raise UserError(
             f"{source} uses {class_path}, which no longer exists in this form; use the version of the project that "
             "wrote the file, or change it by hand"

@@ -85,6 +85,11 @@ def test_a_class_that_no_longer_exists_is_an_error(class_path: str) -> None:
         file_format.migrate_config({"net": {"class_path": class_path}}, "old.yaml")
 
 
+def test_a_class_of_today_with_the_name_of_one_that_no_longer_exists_is_read() -> None:
+    net = {"class_path": "src.models.CIFARResNet18"}
+    assert file_format.migrate_config({"net": net}, "recipe.yaml")["net"] == net
+
+
 @pytest.mark.parametrize("version", [0, file_format.FORMAT_VERSION + 1, "two"])
 def test_a_file_of_an_unknown_version_is_refused(version: Any) -> None:
     with pytest.raises(UserError, match=rf"new.yaml has format_version {version}, .* reads 1 to"):
