@@ -20,13 +20,12 @@ from torch import Tensor, nn
 
 from benchmarks import report
 from benchmarks.notebooks import BATCH, FITS, SHORT
-from benchmarks.pytorch_side import build
+from benchmarks.pytorch_side import build, torch_layers
 from benchmarks.steps import data_of
 from src.data import CIFAR10
 from src.data.augment import keras
 from src.data.augment.affine import PADDING_MODES
 from src.data.augment.augmentation import Fill
-from src.models.dropout import Dropout
 from src.runtime import cpu
 from src.runtime.precision import native_precision
 
@@ -52,14 +51,9 @@ def affine_by_grid(images_BCHW: Tensor, matrix_B33: Tensor, fill: Fill = "neares
 
 def network(net: nn.Sequential, parts: Parts) -> nn.Module:
     """The network with torch's dropout, or pooling after the ReLU, in place of the missing parts."""
-    layers = list(net)
-    for i, layer in enumerate(net):
-        if isinstance(layer, Dropout) and not parts.dropout_by_bytes:
-            layers[i] = nn.Dropout(layer.p)
-        if isinstance(layer, nn.MaxPool2d) and not parts.pooled_before_relu:
-            layers[i], layers[i + 1] = layers[i + 1], layer
+    layers = torch_layers(net, dropout=not parts.dropout_by_bytes, pooling=not parts.pooled_before_relu)
     memory = torch.channels_last if parts.channels_last else torch.contiguous_format
-    return nn.Sequential(*layers).to(memory_format=memory)  # pyright: ignore[reportCallIssue]
+    return layers.to(memory_format=memory)  # pyright: ignore[reportCallIssue]
 
 
 def steps(recipe: str, data_dir: str, parts: Parts) -> Iterator[None]:

@@ -1,9 +1,9 @@
-"""Images/s of the notebooks' fits: `fit` with all defaults, a plain PyTorch loop, and Keras 3.
+"""Images/s of the notebooks' fits: `fit` with all defaults, plain PyTorch loops, and Keras 3.
 
     python -m benchmarks.training --data_dir DIR [--keras_python PATH] [--precisions 32-true]
 
 `PATH` is a Python that has Keras 3 and its backends; see README.md. Keras computes in float32, its default; `fit` and
-the loop run in each of `--precisions`. Turns are epochs of `--steps` steps of 128 images, without validation.
+the loops run in each of `--precisions`. Turns are epochs of `--steps` steps of 128 images, without validation.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from src.data import CIFAR10
 from src.runtime.precision import native_precision
 
 PRECISIONS = tuple(dict.fromkeys((native_precision(), "32-true")))
+LAYERS = ("torch", "project")  # of the plain loops
 BACKENDS = ("tensorflow", "jax", "torch")
 
 
@@ -38,7 +39,8 @@ def sides(recipe: str, folder: Path, archive: Path, arguments: argparse.Namespac
         config, directory = f"configs/notebooks/{recipe}.yaml", folder / f"run-{recipe}-{precision}"
         result[f"fit, {precision}"] = fit_side(config, directory, arguments.steps, *own)
         loop = [sys.executable, "-m", "benchmarks.pytorch_side", recipe, arguments.data_dir, precision]
-        result[f"PyTorch, {precision}"] = Side([*loop, str(arguments.steps)])
+        for layers in LAYERS:
+            result[f"PyTorch, {layers}, {precision}"] = Side([*loop, str(arguments.steps), layers])
     for backend in arguments.backends if arguments.keras_python else ():
         keras = [arguments.keras_python, "-m", "benchmarks.keras_side", str(archive), recipe, str(arguments.steps)]
         result[f"Keras, {backend}"] = Side(keras, keras_environ(backend))
@@ -46,11 +48,11 @@ def sides(recipe: str, folder: Path, archive: Path, arguments: argparse.Namespac
 
 
 def row(recipe: str, precision: str, seconds: dict[str, list[float]], steps: int) -> list[object]:
-    """Images/s of each side, and the speed of `fit` relative to the loop and to the fastest Keras."""
-    fit, loop = seconds[f"fit, {precision}"], seconds[f"PyTorch, {precision}"]
+    """Images/s of each side, and the speed of `fit` relative to each loop and to the fastest Keras."""
+    fit, *loops = (seconds[name] for name in (f"fit, {precision}", *(f"PyTorch, {one}, {precision}" for one in LAYERS)))
     keras = [took for name, took in seconds.items() if name.startswith("Keras")]
-    rates = [f"{steps * BATCH / statistics.median(took):,.0f}" for took in (fit, loop, *keras)]
-    ratios = [ratio(fit, loop), *([min(ratio(fit, took) for took in keras)] if keras else [])]
+    rates = [f"{steps * BATCH / statistics.median(took):,.0f}" for took in (fit, *loops, *keras)]
+    ratios = [*(ratio(fit, loop) for loop in loops), *([min(ratio(fit, took) for took in keras)] if keras else [])]
     return [recipe, precision, *rates, *ratios]
 
 
@@ -97,9 +99,10 @@ def main() -> None:
     if arguments.short:
         arguments.recipes, arguments.steps, arguments.rounds = SHORT, 40, 3
 
-    header, versions = ["recipe", "precision", "fit", "PyTorch", "fit / PyTorch"], []
+    backends, versions = arguments.backends if arguments.keras_python else (), []
+    header = ["recipe", "precision", "fit", "loop, torch's layers", "loop, these layers"]
+    header += [*(f"Keras, {backend}" for backend in backends), "fit / torch's layers", "fit / these layers"]
     if arguments.keras_python:
-        header[4:4] = [f"Keras, {backend}" for backend in arguments.backends]
         header.append("fit / fastest Keras")
         versions.append(keras_versions(arguments.keras_python))
     rows = []
