@@ -70,14 +70,17 @@ docs: .venv/installed
 	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --fresh-env docs/api docs/api/build
 	$(BIN)/python -m pytest -m docs tests/cli/test_completion.py $(ARGS)
 
-# The short form of the benchmarks. KERAS_PYTHON is a Python that has Keras, DATA_DIR the folder of CIFAR-10.
+# The short form of the benchmarks, whose tables it writes to benchmarks/results.md. KERAS_PYTHON is a Python that has
+# Keras, DATA_DIR the folder of CIFAR-10.
+PUBLISH = $(BIN)/python -m benchmarks.publish
 bench: .venv/installed
-	$(BIN)/python -m benchmarks.training --short --data_dir $(DATA_DIR) $(if $(KERAS_PYTHON),--keras_python $(KERAS_PYTHON))
-	$(BIN)/python -m benchmarks.steps --short --data_dir $(DATA_DIR)
-	$(BIN)/python -m benchmarks.robustness --short --data_dir $(DATA_DIR)
-	$(BIN)/python -m benchmarks.parts --rounds 3 --data_dir $(DATA_DIR)
-	$(BIN)/python -m benchmarks.folder --images 20000 --epochs 2 --pairs 1
-	$(BIN)/python -m benchmarks.startup --rounds 1 --data_dir $(DATA_DIR)
+	$(PUBLISH) training --short --data_dir $(DATA_DIR) $(if $(KERAS_PYTHON),--keras_python $(KERAS_PYTHON))
+	$(PUBLISH) peak --data_dir $(DATA_DIR)
+	$(PUBLISH) steps --short --data_dir $(DATA_DIR)
+	$(PUBLISH) robustness --short --data_dir $(DATA_DIR)
+	$(PUBLISH) parts --rounds 3 --data_dir $(DATA_DIR)
+	$(PUBLISH) folder --images 20000 --epochs 2 --pairs 1
+	$(PUBLISH) startup --rounds 1 --data_dir $(DATA_DIR)
 
 # Checks and figures on a GPU, in at most seven minutes; the report is in logs/gpu.
 gpu: .venv/installed

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks import photographs, scaling
+from benchmarks import peak, photographs, publish, scaling
 from benchmarks.airbench import train_airbench
-from benchmarks.notebooks import FITS
+from benchmarks.notebooks import BATCH, FITS
 from benchmarks.parts import Parts, affine_by_grid, network
 from benchmarks.pytorch_side import build
 from benchmarks.report import conditions, table
@@ -76,6 +76,30 @@ def test_error_quotes_a_process_that_ends_before_its_turn() -> None:
 
 def test_table_is_markdown() -> None:
     assert table(["a", "b"], [["x", 1.234], ["y", 2]]) == "| a | b |\n| --- | --- |\n| x | 1.23 |\n| y | 2 |"
+
+
+def test_published_section_replaces_that_of_its_title_only(tmp_path: Path) -> None:
+    path = tmp_path / "results.md"
+    path.write_text("# Results\n\nText.\n")
+    for title, section in [("a on X", "| 1 |\n\ntext"), ("a on Y", "| 2 |"), ("a on X", "| 3 |")]:
+        publish.write(path, title, section)
+    assert path.read_text() == "# Results\n\nText.\n\n## a on X\n\n| 3 |\n\n## a on Y\n\n| 2 |\n"
+
+
+def test_published_are_the_tables_and_a_command_without_paths(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert publish.tables("progress 1\n\n| a |\n| --- |\n\n2026, commit") == "| a |\n| --- |\n\n2026, commit"
+    with pytest.raises(ValueError, match="no table"):
+        publish.tables("progress")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    expected = "OMP_NUM_THREADS=1 python -m benchmarks.steps --data_dir ... --short"
+    assert publish.command("steps", ["--data_dir", "/home/me/data", "--short"]) == expected
+
+
+def test_operations_of_a_step() -> None:
+    # Two for each multiply-add: 27 for each of 32 x 32 x 32 outputs, and the two linear layers. Backward computes the
+    # gradients of the weights and of all inputs but the images.
+    conv, linear = 27 * 32 * 32 * 32, 8192 * 512 + 512 * 10
+    assert peak.flops(SimpleCNN()) == (2 * BATCH * (conv + linear), 2 * BATCH * (conv + 2 * linear))
 
 
 def test_conditions_name_versions_and_hardware() -> None:
