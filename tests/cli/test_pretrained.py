@@ -52,6 +52,6 @@ def test_a_run_needs_its_pretrained_weights_only_when_it_starts(
             cli(*arguments, "--run=run")
         assert stop.value.code == 0
     cli("fit", *ARGUMENTS, "--model.net.weights=null", "--model.init_from=run", "--trainer.default_root_dir=other")
-    assert "weights: DEFAULT" in (tmp_path / "run/config.yaml").read_text()
+    assert "weights: IMAGENET1K_V1" in (tmp_path / "run/config.yaml").read_text()
     message = fails("fit", *ARGUMENTS, "--trainer.default_root_dir=third")
     assert "squeezenet1_1 are not here and cannot be downloaded: no route to host. Give a file of weights" in message
