@@ -28,7 +28,8 @@ class TorchDataset(ImageDataModule):
     """Any map-style dataset of images and labels, such as `torchvision.datasets.MNIST`: each sample is read once, into
     the cache, and what follows is as for the other datasets.
 
-    A sample is an image and an integer label. The image is one of Pillow, a uint8 array (H, W) or (H, W, C), or a
+    A sample is an image and an integer label, or, where an image can have several classes, a vector of 0 and 1 with one
+    number per class. The image is one of Pillow, a uint8 array (H, W) or (H, W, C), or a
     tensor (C, H, W), uint8 or floats in [0, 1]; all have the same size. Random transforms of the dataset would be
     sampled once, so give them as `augment`.
     """
@@ -45,7 +46,7 @@ class TorchDataset(ImageDataModule):
         Args:
             train: the training set, by class path.
             test: the test set, by class path; null for none.
-            classes: their names; null takes the dataset's attribute `classes`, or the labels.
+            classes: their names; null takes the dataset's attribute `classes`, or numbers.
             cache_dir: folder for the decoded images.
             **kwargs: see ImageDataModule.
         """
@@ -53,10 +54,12 @@ class TorchDataset(ImageDataModule):
         self.train, self.test = train, test
         self._caches: dict[Subset, ImageCache] = {}
         self.cache_dir = Path(cache_dir).expanduser().absolute()
+        _, first = _sample(train, 0)
+        self.multi_label = first.ndim == 1
         named = classes or getattr(train, "classes", None)
-        self.classes = (
-            tuple(map(str, named)) if named else tuple(map(str, range(int(self._labels_of_train_N.max()) + 1)))
-        )
+        if not named:
+            named = range(len(first) if self.multi_label else int(self._labels_of_train_N.max()) + 1)
+        self.classes = tuple(map(str, named))
 
     @property
     def has_test(self) -> bool:
@@ -80,7 +83,7 @@ class TorchDataset(ImageDataModule):
         digest = blake2b(digest_size=12)
         for index in range(0, len(dataset), max(1, len(dataset) // COMPARED)):
             image_HWC, label = _sample(dataset, index)
-            digest.update(f"{image_HWC.shape} {label}".encode() + image_HWC.tobytes())
+            digest.update(f"{image_HWC.shape} {label.tolist()}".encode() + image_HWC.tobytes())
         key = {"dataset": f"{type(dataset).__module__}.{type(dataset).__qualname__}", "samples": len(dataset)}
         key["content"] = digest.hexdigest()
         folder = self.cache_dir / f"{type(dataset).__name__}-{digest.hexdigest()}"
@@ -115,24 +118,29 @@ class TorchDataset(ImageDataModule):
 
 def _decoded(dataset: Any) -> ImageSet:
     n = len(dataset)
-    first_HWC, _ = _sample(dataset, 0)
-    images_NHWC, labels_N = np.empty((n, *first_HWC.shape), np.uint8), np.empty(n, np.int64)
+    first_HWC, first = _sample(dataset, 0)
+    images_NHWC, labels_N = np.empty((n, *first_HWC.shape), np.uint8), np.empty((n, *first.shape), np.int64)
     with progress(type(dataset).__name__, n, " images") as bar:
         for index in range(n):
-            image_HWC, labels_N[index] = _sample(dataset, index)
+            image_HWC, label = _sample(dataset, index)
             if image_HWC.shape != first_HWC.shape:
                 raise UserError(
                     f"sample {index} of {type(dataset).__name__} has shape {image_HWC.shape} and sample 0 "
                     f"{first_HWC.shape}; give the dataset a transform that resizes, such as "
                     "torchvision.transforms.Resize, or use ImageFolder"
                 )
-            images_NHWC[index] = image_HWC
+            if label.shape != first.shape:
+                raise UserError(
+                    f"sample {index} of {type(dataset).__name__} has labels of shape {label.shape} and sample 0 of "
+                    f"{first.shape}; each must be an integer, or each a vector with 0 or 1 for each class"
+                )
+            images_NHWC[index], labels_N[index] = image_HWC, label
             bar.update()
     return ImageSet(torch.from_numpy(images_NHWC), torch.from_numpy(labels_N))
 
 
-def _sample(dataset: Any, index: int) -> tuple[np.ndarray, int]:
-    """An image as uint8 (H, W, C), and its label."""
+def _sample(dataset: Any, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """An image as uint8 (H, W, C), and its label, int64 () or (K,)."""
     image, label = dataset[index]
     if isinstance(image, Tensor):
         image = image.movedim(0, -1) if image.dim() == 3 else image
@@ -143,4 +151,12 @@ def _sample(dataset: Any, index: int) -> tuple[np.ndarray, int]:
             f"sample {index} of {type(dataset).__name__} is an image {image_HWC.shape} of {image_HWC.dtype}; it must "
             "be uint8 (H, W, C) or an image of Pillow, or a tensor (C, H, W), floats in [0, 1]"
         )
-    return image_HWC, int(label)
+    label = np.asarray(label)
+    if label.size == 1:  # some datasets return an array of one integer
+        return image_HWC, label.astype(np.int64).reshape(())
+    if label.ndim != 1 or not np.isin(label, (0, 1)).all():
+        raise UserError(
+            f"sample {index} of {type(dataset).__name__} has the label {label.tolist()}; it must be an integer, or a "
+            "vector with 0 or 1 for each class"
+        )
+    return image_HWC, label.astype(np.int64)

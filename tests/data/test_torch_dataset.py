@@ -87,6 +87,42 @@ def test_fit_and_test(tmp_path: Path) -> None:
     assert data.image_set("test").images_NHWC[0, 0, 0, 0] == 100
 
 
+class Bits(Grays):
+    """An image of the gray value n has the classes of the bits of n."""
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        image, _ = super().__getitem__(index)
+        value = self.start + index
+        bits = [value >> bit & 1 for bit in range(3)]
+        vectors = {"array": np.array(bits), "tensor": torch.tensor(bits), "image": [float(bit) for bit in bits]}
+        return image, vectors[self.form]
+
+
+@pytest.mark.parametrize("form", ["array", "tensor", "image"])
+def test_samples_of_several_classes(form: str, tmp_path: Path) -> None:
+    made = ready(tmp_path, Bits(form), classes=["one", "two", "four"])
+    labels_NK = made.image_set("train").labels_N
+    assert made.multi_label and labels_NK.dtype == torch.int64
+    assert labels_NK[:6].tolist() == [[0, 0, 0], [1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 1], [1, 0, 1]]
+    assert ready(tmp_path, Bits(form)).classes == ("0", "1", "2")
+
+
+def test_fit_and_test_of_several_classes(tmp_path: Path) -> None:
+    data = TorchDataset(Bits(), Bits(start=100), cache_dir=str(tmp_path / "cache"), val_fraction=0.25, batch_size=4)
+    ended = fit(tmp_path / "run", classifier(net=Linear(inputs=60), multi_label=True), data, test=True)
+    assert {"test/map", "test/f1_of/2"} <= ended.callback_metrics.keys()
+
+
+def test_a_label_in_an_array_of_one_is_an_integer(tmp_path: Path) -> None:
+    class InArray(Grays):
+        def __getitem__(self, index: int) -> tuple[Any, Any]:
+            image, label = super().__getitem__(index)
+            return image, np.array([label])
+
+    made = ready(tmp_path, InArray())
+    assert not made.multi_label and made.image_set("train").labels_N.tolist() == [0, 1, 2] * 4
+
+
 def test_what_cannot_be_used_is_reported(tmp_path: Path) -> None:
     class Other(Grays):
         def __getitem__(self, index: int) -> tuple[Any, int]:
@@ -96,5 +132,15 @@ def test_what_cannot_be_used_is_reported(tmp_path: Path) -> None:
         ready(tmp_path, Other("sizes"))
     with pytest.raises(UserError, match=r"sample 0 of Other is an image \(4, 4, 1\) of float64"):
         ready(tmp_path, Other("floats"))
+    labels: dict[int, Any] = {0: [0, 1], 1: [0, 1, 1], 2: [0, 3]}
+
+    class Labels(Grays):
+        def __getitem__(self, index: int) -> tuple[Any, Any]:
+            return super().__getitem__(index)[0], labels[self.start + index]
+
+    with pytest.raises(UserError, match=r"sample 1 of Labels has labels of shape \(3,\) and sample 0 of \(2,\)"):
+        ready(tmp_path, Labels(size=2))
+    with pytest.raises(UserError, match=r"sample 1 of Labels has the label \[0, 3\]; it must be an integer, or a vec"):
+        ready(tmp_path, Labels(size=2, start=1))
     with pytest.raises(UserError, match=r"data\.test is null"):
         ready(tmp_path, Grays(), stage="test")
