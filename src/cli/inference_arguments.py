@@ -39,7 +39,12 @@ def predict() -> argparse.ArgumentParser:
         type=_path,
         help="a .csv, .jsonl or .parquet file (default: file_predictions.csv in the run directory)",
     )
-    parser.add_argument("--top_k", metavar="K", type=int, default=1, help="classes per image, by probability")
+    parser.add_argument(
+        "--top_k",
+        metavar="K",
+        type=int,
+        help="the K most probable classes of an image (default: 1, or all where an image can have several)",
+    )
     parser.add_argument("--batch_size", metavar="B", type=int, default=64, help="images per step (default: 64)")
     parser.add_argument(
         "--num_workers",

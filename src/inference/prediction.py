@@ -37,19 +37,20 @@ def predict(
     spec: ImageSpec,
     output: Path,
     *,
-    top_k: int = 1,
+    top_k: int | None = None,
     batch_size: int = 64,
     num_workers: int = 0,
     max_pixels: int,
     white: float | None = None,
 ) -> Counts:
     """Writes one row for each file that can be decoded, in their order. The others are listed, with the reasons, in
-    `<output>.report.csv`, together with notes on others; the first ones are also printed.
+    `<output>.report.csv`, together with notes on others; the first ones are also printed. `top_k` is the number of the
+    most probable classes in a row; None is one, or all where an image can have several classes.
 
     Raises:
         UserError: if there is no file; the output is left as it was.
     """
-    if not 1 <= top_k <= len(spec.classes):
+    if top_k is not None and not 1 <= top_k <= len(spec.classes):
         raise UserError(f"top_k {top_k} must be between 1 and {len(spec.classes)}, the number of classes")
     report = output.with_suffix(".report.csv")
     predicted = bad = noted = 0

@@ -101,24 +101,26 @@ def writing(path: Path, columns: Sequence[str]) -> Iterator[Writer]:
         writer.complete()
 
 
-def columns(spec: ImageSpec, top_k: int) -> list[str]:
-    """The names of the columns: the most probable class and those after it; of an image that can have several, these
-    classes and the probability of each."""
-    if spec.multi_label:
-        return ["path", "classes", *(f"p({name})" for name in spec.classes)]
-    return ["path", *(name for k in range(top_k) for name in (f"class{_nth(k)}", f"probability{_nth(k)}"))]
+def columns(spec: ImageSpec, top_k: int | None) -> list[str]:
+    """The names of the columns: the most probable class and those after it. Of an image that can have several, these
+    classes, and the probability of each unless `top_k` is given."""
+    names = ["path", *(["classes"] if spec.multi_label else [])]
+    if spec.multi_label and top_k is None:
+        return [*names, *(f"p({name})" for name in spec.classes)]
+    return [*names, *(name for k in range(top_k or 1) for name in (f"class{_nth(k)}", f"probability{_nth(k)}"))]
 
 
-def row(path: str, probabilities_K: Tensor, spec: ImageSpec, top_k: int) -> Row:
+def row(path: str, probabilities_K: Tensor, spec: ImageSpec, top_k: int | None) -> Row:
     """The values of the columns."""
     values: Row = {"path": printable(path)}
     if spec.multi_label:
         chosen = spec.predicted(probabilities_K).tolist()
         values["classes"] = ";".join(name for name, has in zip(spec.classes, chosen, strict=True) if has)
+    if spec.multi_label and top_k is None:
         for name, probability in zip(spec.classes, probabilities_K.tolist(), strict=True):
             values[f"p({name})"] = round(probability, 6)
         return values
-    top = torch.topk(probabilities_K, top_k)
+    top = torch.topk(probabilities_K, top_k or 1)
     for k, (probability, label) in enumerate(zip(top.values.tolist(), top.indices.tolist(), strict=True)):
         values[f"class{_nth(k)}"] = spec.classes[label]
         values[f"probability{_nth(k)}"] = round(probability, 6)

@@ -98,6 +98,19 @@ def test_all_classes_above_the_threshold_of_several_labels(files: list[Path], tm
     ]
 
 
+def test_the_most_probable_of_several_labels(files: list[Path], tmp_path: Path) -> None:
+    run(files[:1], tmp_path / "p.jsonl", spec=replace(SPEC, multi_label=True, threshold=0.5), top_k=2)
+    (row,) = map(json.loads, (tmp_path / "p.jsonl").read_text().splitlines())
+    expected = {
+        "classes": "blue",
+        "class": "blue",
+        "probability": 0.980392,
+        "class_2": "red",
+        "probability_2": 0.019608,
+    }
+    assert row == {"path": str(files[0]), **expected}
+
+
 def test_deep_images_of_an_unknown_kind_are_scaled_by_their_values_which_is_reported(tmp_path: Path) -> None:
     Image.fromarray((torch.arange(16).view(4, 4) * 4095 // 15).to(torch.uint16).numpy()).save(tmp_path / "a.tif")
     run([tmp_path / "a.tif"], tmp_path / "p.csv")
