@@ -50,8 +50,8 @@ def decode(
     """
     height, width = (size, size) if isinstance(size, int) else size
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a named pipe would wait forever
-            return Decoded(None, "not a regular file")
+        if not stat.S_ISREG(mode := os.stat(path).st_mode):  # opening a named pipe would wait forever
+            return Decoded(None, _not_a_file(path, mode))
         with Image.open(path) as image:
             if image.width * image.height > max_pixels:
                 return Decoded(None, f"its {image.width} x {image.height} pixels are more than max_pixels {max_pixels}")
@@ -101,6 +101,11 @@ def _resized(image: Image.Image, size: tuple[int, int], resize: Resize | None) -
     padded = Image.new(image.mode, size)
     padded.paste(image, (round((size[0] - columns) * 0.5), round((size[1] - rows) * 0.5)))
     return padded
+
+
+def _not_a_file(path: str | Path, mode: int) -> str:
+    """Raises OSError for a folder that cannot be read."""
+    return "a folder" if stat.S_ISDIR(mode) and os.listdir(path) is not None else "not a regular file"
 
 
 def _unidentified(path: Path) -> str:

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 from src.data.storage.decode import decode
+from tests.data.storage.test_disk import unwritable
 
 RED, BLUE = (255, 0, 0), (0, 0, 255)
 
@@ -117,6 +118,10 @@ def test_reason_for_a_file_that_cannot_be_decoded(tmp_path: Path) -> None:
     assert "truncated" in reason(tmp_path / "cut")
     assert reason(tmp_path / "photo.HEIC") == "HEIC, which Pillow does not read; convert it to JPEG"
     assert reason(tmp_path / "pipe") == "not a regular file"
+    (tmp_path / "folder").mkdir()
+    assert reason(tmp_path / "folder") == "a folder"
+    with unwritable(tmp_path / "folder", mode=0o000):
+        assert reason(tmp_path / "folder") == "Permission denied"
     assert reason(tmp_path / "gone") == "No such file or directory"
 
 
