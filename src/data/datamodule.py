@@ -16,7 +16,7 @@ from torch import Tensor
 from src import rng
 from src.data.augment import Augmentation, Mix
 from src.data.batch import Batch, ImageSet, IndexBatch, class_counts
-from src.data.image_spec import ImageSpec, center, normalize
+from src.data.image_spec import ImageSpec, center, constant_C11, normalize
 from src.data.index_loader import IndexLoader
 from src.data.split import Split, fold_of, split
 from src.data.storage.decode import Resize
@@ -405,7 +405,10 @@ class ImageDataModule(LightningDataModule, ABC):
     def normalize_images(self, images_BCHW: Tensor) -> Tensor:
         """What a network gets of images in [0, 1]: their center, normalized."""
         images_BCHW = self.center(images_BCHW)
-        return images_BCHW if self.normalize == "unit" else normalize(images_BCHW, self.mean, self.std)
+        if self.normalize == "unit":
+            return images_BCHW
+        mean_C11, std_C11 = (constant_C11(tuple(one), images_BCHW.device) for one in (self.mean, self.std))
+        return normalize(images_BCHW, mean_C11, std_C11)
 
     def _loader(self, indices_N: Tensor, **kwargs: Any) -> IndexLoader:
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)

@@ -62,7 +62,7 @@ class ImageSpec:
 
     def normalize(self, images_BCHW: Tensor) -> Tensor:
         """Normalizes images in [0, 1]."""
-        return normalize(images_BCHW, self.mean, self.std)
+        return normalize(images_BCHW, *(constant_C11(one, images_BCHW.device) for one in (self.mean, self.std)))
 
 
 def center(images_BCHW: Tensor, size: tuple[int, int]) -> Tensor:
@@ -73,13 +73,13 @@ def center(images_BCHW: Tensor, size: tuple[int, int]) -> Tensor:
     return images_BCHW[..., top : top + rows, left : left + columns]
 
 
-def normalize(images_BCHW: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
+def normalize(images_BCHW: Tensor, mean_C11: Tensor, std_C11: Tensor) -> Tensor:
     """Subtracts the mean of each channel and divides by its std."""
-    return (images_BCHW - _constant_C11(mean, images_BCHW.device)) / _constant_C11(std, images_BCHW.device)
+    return (images_BCHW - mean_C11) / std_C11
 
 
 @cache
-def _constant_C11(values: tuple[float, ...], device: torch.device) -> Tensor:
+def constant_C11(values: tuple[float, ...], device: torch.device) -> Tensor:
     """One value for each channel. Copied to the device once, since such a copy waits for the steps before it."""
     with torch.inference_mode(False):
         return torch.tensor(values, device=device).view(-1, 1, 1)

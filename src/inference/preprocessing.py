@@ -11,7 +11,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from src.data.image_spec import ImageSpec, center
+from src.data.image_spec import ImageSpec, center, normalize
 from src.errors import UserError
 
 _QUANTUM = 2.0**-22  # of Pillow's weights
@@ -53,7 +53,7 @@ class Preprocessing(nn.Module):
         if self.spec.channels == 1:
             images_BHWC = ((images_BHWC.float() @ self.gray_C + 32768) / 65536).floor()[..., None]
         images_BCHW = center(images_BHWC.permute(0, 3, 1, 2), self.spec.size)
-        return (images_BCHW.float() / 255 - self.mean_C11) / self.std_C11
+        return normalize(images_BCHW.float() / 255, self.mean_C11, self.std_C11)
 
     def _weights(self, height: int, width: int) -> tuple[Tensor, Tensor]:
         """The weights of the rows and of the columns of an image, by the boxes of `decode`."""
