@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from pathlib import Path
 
 from jsonargparse import Namespace
 
 from src.errors import UserError
 from src.runtime import job_directory, run_directory
+
+_NORMALIZATION = re.compile(r"--data\.(?:init_args\.)?(mean|std|normalize)\b")
 
 
 def run_named_in(arguments: list[str]) -> Path | None:
@@ -28,15 +31,17 @@ def run_named_in(arguments: list[str]) -> Path | None:
     return run_directory.find(reference) if reference else None
 
 
-def check_effect(config: Namespace, source: Path | None, new: bool, initial: bool) -> None:
+def check_effect(config: Namespace, source: Path | None, new: bool, arguments: list[str]) -> None:
     """Raises UserError for an argument that would have no effect.
 
     Args:
         config: of a subcommand.
         source: the run that is resumed or evaluated.
         new: whether the subcommand is `fit`.
-        initial: whether model.init_from was given on the command line.
+        arguments: of the command line.
     """
+    initial = any(argument.startswith("--model.init_from") for argument in arguments)
+    normalization = next((name for one in arguments if (name := _NORMALIZATION.match(one))), None)
     resume, root = new and config.resume, config.trainer.default_root_dir
     if resume and root and Path(root).resolve() != Path(str(source)).resolve():
         raise UserError(
@@ -47,6 +52,11 @@ def check_effect(config: Namespace, source: Path | None, new: bool, initial: boo
         raise UserError(f"--resume takes the last checkpoint of {source}, so --ckpt_path has no effect; leave one out")
     if initial and (not new or resume or config.ckpt_path):
         raise UserError("model.init_from is for a new run, and has no effect on given weights; leave it out")
+    if normalization and (source or config.ckpt_path):
+        raise UserError(
+            f"data.{normalization[1]} belongs to the model, whose normalization is saved with its weights, so it has "
+            "no effect; leave it out"
+        )
 
 
 def check_duration(trainer: Namespace) -> None:

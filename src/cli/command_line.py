@@ -194,8 +194,9 @@ class CLI(ExplicitConfiguration, LightningCLI):
             config.trainer.precision = native_precision(config.trainer.accelerator)
         if self.subcommand == "fit":
             check_duration(config.trainer)
-        initial = any(argument.startswith("--model.init_from") for argument in self._arguments)
-        check_effect(config, self.source, new=self.subcommand == "fit", initial=initial)
+        # An interrupted job is started again with the arguments of its new run.
+        again = self.chosen and self.chosen.resumable
+        check_effect(config, self.source, self.subcommand == "fit", [] if again else self._arguments)
         # A resumed run does not need the run that its initial weights came from.
         if config.model.init_from and self.subcommand == "fit" and not config.resume and not config.ckpt_path:
             config.model.init_from = str(run_directory.find_weights(config.model.init_from))

@@ -213,6 +213,8 @@ def test_the_home_folder_in_every_path(cli: Run, tiny: list[str], tmp_path: Path
         (["fit", "--resume=a", "--ckpt_path=logs/a/b/checkpoints/last.ckpt"], "--ckpt_path has no effect"),
         (["fit", "--resume=a", "--model.init_from=a"], "model.init_from is for a new run"),
         (["test", "--run=a", "--model.init_from=a"], "model.init_from is for a new run"),
+        (["test", "--run=a", "--data.normalize=unit"], "data.normalize belongs to the model"),
+        (["fit", "--resume=a", "--data.init_args.normalize=unit"], "data.normalize belongs to the model"),
         (["test", "--run=a", "--data.seed=3"], "data.seed is taken from seed_everything"),
     ],
 )
