@@ -1,14 +1,19 @@
 """Precision and recall of each class in a test.
 
-Shapes: K classes.
+Shapes: N samples, K classes.
 """
 
 from __future__ import annotations
 
+import csv
+import math
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+import torch
 from lightning import LightningModule, Trainer
 from torch import Tensor
+from torchmetrics.functional.classification import multilabel_average_precision
 
 from src.callbacks.class_names import class_names
 from src.callbacks.display_only import display_only
@@ -21,7 +26,9 @@ if TYPE_CHECKING:
 
 
 class ClassScores(TestSamplesCallback):
-    """Shows, after a test, precision and recall of each class as bars, the class with the lowest F1 score first."""
+    """Shows, after a test, precision and recall of each class as bars, the class with the lowest F1 score first. Where
+    an image can have several classes, also writes classes.csv: images, threshold, precision, recall, F1 score and
+    average precision of each class, empty where one is not defined."""
 
     def __init__(self, max_classes: int = 40) -> None:
         """
@@ -36,6 +43,9 @@ class ClassScores(TestSamplesCallback):
         self.max_classes = max_classes
 
     def on_test_samples(self, trainer: Trainer, pl_module: LightningModule, samples: TestSamples) -> None:
+        if samples.multi_label:
+            with display_only("classes.csv"):
+                write_scores(Path(trainer.default_root_dir) / "classes.csv", trainer, samples)
         if image_loggers(trainer):
             with display_only("precision and recall by class"):
                 names = class_names(trainer, samples.logits_NK.shape[1])
@@ -49,6 +59,26 @@ def precision_recall(predicted_N: Tensor, labels_N: Tensor, num_classes: int) ->
     correct_N = predicted_N * labels_N if labels_N.dim() == 2 else labels_N[predicted_N == labels_N]
     correct_K, predicted_K, true_K = (class_counts(one, num_classes) for one in (correct_N, predicted_N, labels_N))
     return correct_K / predicted_K, correct_K / true_K
+
+
+def write_scores(path: Path, trainer: Trainer, samples: TestSamples) -> None:
+    """One row for each of the classes that an image can have."""
+    labels_NK, names = samples.labels_N, class_names(trainer, samples.labels_N.shape[1])
+    precision_K, recall_K = precision_recall(samples.predicted_N, labels_NK, len(names))
+    true_positives_K = (samples.predicted_N * labels_NK).sum(0)
+    f1_K = 2 * true_positives_K / (samples.predicted_N.sum(0) + labels_NK.sum(0))
+    average_K, has_K = torch.full_like(f1_K, math.nan), labels_NK.any(0)
+    if has_K.any():
+        average_K[has_K] = multilabel_average_precision(
+            samples.probabilities_NK[:, has_K], labels_NK[:, has_K], int(has_K.sum()), average="none"
+        ).reshape(-1)
+    scores_K4 = torch.stack([precision_K, recall_K, f1_K, average_K], 1)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["class", "images", "threshold", "precision", "recall", "f1", "average_precision"])
+        for name, count, scores in zip(names, labels_NK.sum(0).tolist(), scores_K4.tolist(), strict=True):
+            shown = ["" if math.isnan(score) else f"{score:.4f}" for score in scores]
+            writer.writerow([name, count, f"{samples.threshold:.2f}", *shown])
 
 
 def plot(precision_K: Tensor, recall_K: Tensor, names: list[str], max_classes: int) -> Figure:

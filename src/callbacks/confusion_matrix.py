@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor
-from torchmetrics.classification import MulticlassConfusionMatrix
+from torchmetrics.classification import MulticlassConfusionMatrix, MultilabelConfusionMatrix
 
 from src.callbacks.class_names import class_names
 from src.callbacks.display_only import display_only
-from src.callbacks.log_image import WIDTH, image_loggers, log_image, log_missing, new_figure
+from src.callbacks.log_image import WIDTH, log_image, log_missing, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +27,8 @@ class ConfusionMatrix(Callback):
     TensorBoard.
 
     The module's attribute `confusion` is a `torchmetrics.classification.MulticlassConfusionMatrix` that `test_step`
-    updates. Where an image can have several classes there is none.
+    updates, or, where an image can have several classes, a `MultilabelConfusionMatrix`: of each class, how many images
+    with and without it are predicted to have it.
     """
 
     def __init__(self, max_classes: int = 100) -> None:
@@ -39,28 +40,26 @@ class ConfusionMatrix(Callback):
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         confusion = getattr(pl_module, "confusion", None)
-        if getattr(pl_module, "multi_label", False) and image_loggers(trainer):
-            log_missing(
-                trainer, _TAG, "No confusion matrix, as an image can have several classes: see view_test/classes"
-            )
-        if not isinstance(confusion, MulticlassConfusionMatrix):
+        if not isinstance(confusion, MulticlassConfusionMatrix | MultilabelConfusionMatrix):
             return
-        counts_KK = confusion.compute().cpu()
+        counts = confusion.compute().cpu()
         if not trainer.is_global_zero:
             return
-        names = class_names(trainer, len(counts_KK))
+        names = class_names(trainer, len(counts))
         with display_only("the confusion matrix"):
-            self._save(trainer, counts_KK, names)
+            self._save(trainer, counts, names)
 
-    def _save(self, trainer: Trainer, counts_KK: Tensor, names: list[str]) -> None:
-        directory = Path(trainer.default_root_dir)
+    def _save(self, trainer: Trainer, counts: Tensor, names: list[str]) -> None:
+        """Of counts (K, K), or (K, 2, 2) where an image can have several classes."""
+        directory, of_each = Path(trainer.default_root_dir), counts.dim() == 3
         directory.mkdir(parents=True, exist_ok=True)
-        content = {"classes": names, "rows_are": "true class", "counts": counts_KK.tolist()}
+        rows = "of each class, images without it and with it" if of_each else "true class"
+        content = {"classes": names, "rows_are": rows, "counts": counts.tolist()}
         (directory / "confusion_matrix.json").write_text(json.dumps(content) + "\n")
         if len(names) > self.max_classes:
             text = f"{len(names)} classes are too many for an image; their counts are in confusion_matrix.json"
             return log_missing(trainer, _TAG, text)
-        figure = plot(counts_KK, names)
+        figure = plot_of_each(counts, names) if of_each else plot(counts, names)
         figure.savefig(directory / "confusion_matrix.png", dpi=200)
         log_image(trainer, _TAG, figure)
 
@@ -70,16 +69,35 @@ def plot(counts_KK: Tensor, names: list[str]) -> Figure:
     few = len(names) <= MAX_CLASSES_WITH_COUNTS
     side = max(WIDTH, 90 + len(names) * (24 if few else 12))
     axes = (figure := new_figure(side + 40, side)).add_subplot()
-    fractions_KK = (counts_KK / counts_KK.sum(1, keepdim=True).clamp(min=1)).numpy()
-    axes.imshow(fractions_KK, cmap="Blues", vmin=0, vmax=1)
+    fractions_KK = counts_KK / counts_KK.sum(1, keepdim=True).clamp(min=1)
     text: dict[str, Any] = {"fontsize": 7, "parse_math": False}
     axes.set_title("Confusion matrix", fontsize=8)
     axes.set_xlabel("predicted class", fontsize=8)
     axes.set_ylabel("true class", fontsize=8)
     axes.set_xticks(range(len(names)), names, rotation=90, **text)
     axes.set_yticks(range(len(names)), names, **text)
-    if few:
-        for (row, column), fraction in np.ndenumerate(fractions_KK):
-            color = "white" if fraction > 0.5 else "black"
-            axes.text(column, row, str(int(counts_KK[row, column])), ha="center", va="center", size=7, color=color)
+    _draw(axes, fractions_KK, counts_KK if few else None)
     return figure
+
+
+def plot_of_each(counts_K22: Tensor, names: list[str]) -> Figure:
+    """A row for each class: of the images without it and of those with it, how many are predicted to have it, and how
+    many not; the color is the fraction of these images."""
+    figure = new_figure(90 + 24 * len(names))
+    axes = figure.add_subplot()
+    fractions_K4 = (counts_K22 / counts_K22.sum(2, keepdim=True).clamp(min=1)).flatten(1)
+    text: dict[str, Any] = {"fontsize": 7, "parse_math": False}
+    axes.set_title("Confusion matrix of each class", fontsize=8)
+    columns = ["without it:\nnot predicted", "without it:\npredicted", "with it:\nnot predicted", "with it:\npredicted"]
+    axes.set_xticks(range(4), columns, **text)
+    axes.set_yticks(range(len(names)), names, **text)
+    _draw(axes, fractions_K4, counts_K22.flatten(1))
+    axes.set_aspect("auto")
+    return figure
+
+
+def _draw(axes: Any, fractions: Tensor, counts: Tensor | None) -> None:
+    axes.imshow(fractions.numpy(), cmap="Blues", vmin=0, vmax=1)
+    for (row, column), fraction in np.ndenumerate(fractions.numpy()) if counts is not None else ():
+        color = "white" if fraction > 0.5 else "black"
+        axes.text(column, row, str(int(counts[row, column])), ha="center", va="center", size=7, color=color)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+from lightning import Trainer
 
 from src.callbacks import ClassScores
-from src.callbacks.class_scores import plot, precision_recall
+from src.callbacks.class_scores import plot, precision_recall, write_scores
+from src.callbacks.test_samples import TestSamples
 
 
 def test_precision_and_recall_by_hand() -> None:
@@ -21,6 +25,20 @@ def test_precision_and_recall_of_images_with_several_classes_by_hand() -> None:
     precision_K, recall_K = precision_recall(predicted_NK, torch.tensor([[1, 1, 1], [0, 1, 0]]), num_classes=3)
     assert precision_K.tolist() == pytest.approx([0.5, 1, float("nan")], nan_ok=True)
     assert recall_K.tolist() == [1, 0.5, 0]
+
+
+def test_scores_of_several_classes_are_written(tmp_path: Path) -> None:
+    # By the probabilities, class a is found in the first and third place of three, b in the first, c never.
+    labels_NK = torch.tensor([[1, 0, 0], [0, 1, 0], [1, 0, 0]])
+    logits_NK = torch.tensor([[2.0, -1.0, -3.0], [1.0, 3.0, -3.0], [-2.0, -2.0, -3.0]])
+    samples = TestSamples(torch.arange(3), labels_NK, logits_NK, torch.zeros(3), threshold=0.6)
+    write_scores(tmp_path / "classes.csv", Trainer(logger=False, accelerator="cpu"), samples)
+    assert (tmp_path / "classes.csv").read_text().splitlines() == [
+        "class,images,threshold,precision,recall,f1,average_precision",
+        "0,2,0.60,0.5000,0.5000,0.5000,0.8333",
+        "1,1,0.60,1.0000,1.0000,1.0000,1.0000",
+        "2,0,0.60,,,,",
+    ]
 
 
 def test_the_lowest_class_is_first_and_what_is_missing_is_named() -> None:

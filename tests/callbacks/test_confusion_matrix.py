@@ -13,8 +13,8 @@ from lightning import LightningModule, Trainer
 from PIL import Image
 
 from src.callbacks import ConfusionMatrix
-from src.callbacks.confusion_matrix import plot
-from tests.toys import Squares, classifier, trainer
+from src.callbacks.confusion_matrix import plot, plot_of_each
+from tests.toys import Attributes, Squares, classifier, trainer
 
 
 def test_a_test_writes_an_image_and_the_counts(tmp_path: Path) -> None:
@@ -31,6 +31,20 @@ def test_colors_are_fractions_of_the_true_class_and_texts_are_counts() -> None:
     np.testing.assert_allclose(np.asarray(axes.images[0].get_array()), [[0.9, 0.1], [0.0, 1.0]], rtol=1e-6)
     assert [text.get_text() for text in axes.texts] == ["90", "10", "0", "5"]
     assert (axes.get_ylabel(), axes.get_xlabel()) == ("true class", "predicted class")
+
+
+def test_each_of_several_classes_has_its_own_counts(tmp_path: Path) -> None:
+    trainer(tmp_path).test(classifier(multi_label=True), datamodule=(data := Attributes()))
+    content = json.loads((tmp_path / "confusion_matrix.json").read_text())
+    labels_NK = data.image_set("test").labels_N
+    assert [sum(without) for without, _ in content["counts"]] == (1 - labels_NK).sum(0).tolist()
+    assert [sum(with_it) for _, with_it in content["counts"]] == labels_NK.sum(0).tolist()
+    assert (tmp_path / "confusion_matrix.png").is_file()
+    axes = plot_of_each(torch.tensor([[[90, 10], [1, 3]], [[5, 0], [0, 0]]]), ["a", "b"]).axes[0]
+    np.testing.assert_allclose(
+        np.asarray(axes.images[0].get_array()), [[0.9, 0.1, 0.25, 0.75], [1, 0, 0, 0]], rtol=1e-6
+    )
+    assert [text.get_text() for text in axes.texts] == ["90", "10", "1", "3", "5", "0", "0", "0"]
 
 
 @pytest.mark.parametrize("num_classes", [2, 10, 30])

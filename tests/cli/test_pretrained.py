@@ -37,7 +37,7 @@ def downloads(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[str]:
 
 
 def test_a_run_needs_its_pretrained_weights_only_when_it_starts(
-    cli: Callable[..., None], fails: Callable[..., str], downloads: list[str], tmp_path: Path
+    cli: Callable[..., None], downloads: list[str], tmp_path: Path
 ) -> None:
     cli("fit", *ARGUMENTS, "--trainer.default_root_dir=run")
     assert len(downloads) == 1
@@ -53,5 +53,13 @@ def test_a_run_needs_its_pretrained_weights_only_when_it_starts(
         assert stop.value.code == 0
     cli("fit", *ARGUMENTS, "--model.net.weights=null", "--model.init_from=run", "--trainer.default_root_dir=other")
     assert "weights: IMAGENET1K_V1" in (tmp_path / "run/config.yaml").read_text()
-    message = fails("fit", *ARGUMENTS, "--trainer.default_root_dir=third")
-    assert "squeezenet1_1 are not here and cannot be downloaded: no route to host. Give a file of weights" in message
+
+
+def test_a_run_without_a_connection_is_refused(
+    fails: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # on which nothing listens
+    (tmp_path / "torch/hub/checkpoints").mkdir(parents=True)
+    message = fails("fit", *ARGUMENTS)
+    assert "squeezenet1_1 are not here and cannot be downloaded: " in message and "Give a file of weights" in message
