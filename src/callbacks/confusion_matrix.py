@@ -76,7 +76,7 @@ def plot(counts_KK: Tensor, names: list[str]) -> Figure:
     axes.set_ylabel("true class", fontsize=8)
     axes.set_xticks(range(len(names)), names, rotation=90, **text)
     axes.set_yticks(range(len(names)), names, **text)
-    _draw(axes, fractions_KK, counts_KK if few else None)
+    _draw(axes, fractions_KK, counts_KK, few)
     return figure
 
 
@@ -91,13 +91,13 @@ def plot_of_each(counts_K22: Tensor, names: list[str]) -> Figure:
     columns = ["without it:\nnot predicted", "without it:\npredicted", "with it:\nnot predicted", "with it:\npredicted"]
     axes.set_xticks(range(4), columns, **text)
     axes.set_yticks(range(len(names)), names, **text)
-    _draw(axes, fractions_K4, counts_K22.flatten(1))
+    _draw(axes, fractions_K4, counts_K22.flatten(1), with_counts=True)
     axes.set_aspect("auto")
     return figure
 
 
-def _draw(axes: Any, fractions: Tensor, counts: Tensor | None) -> None:
+def _draw(axes: Any, fractions: Tensor, counts: Tensor, with_counts: bool) -> None:
     axes.imshow(fractions.numpy(), cmap="Blues", vmin=0, vmax=1)
-    for (row, column), fraction in np.ndenumerate(fractions.numpy()) if counts is not None else ():
+    for (row, column), fraction in np.ndenumerate(fractions.numpy()) if with_counts else ():
         color = "white" if fraction > 0.5 else "black"
         axes.text(column, row, str(int(counts[row, column])), ha="center", va="center", size=7, color=color)
