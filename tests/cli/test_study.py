@@ -1,17 +1,13 @@
-"""`python -m src study`: killed at random moments and started again, it ends as the undisturbed one.
+"""`python -m src study`: killed where its runs are and started again, it ends as the undisturbed one.
 
-The short form runs with the other tests; `make kill` kills more often. The seed of the moments is printed, and
-`KILL_SEED` repeats them.
+The short form runs with the other tests; `make kill` kills at all places.
 """
 
 from __future__ import annotations
 
 import os
-import random
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -19,16 +15,19 @@ import torch
 
 from src.cli.overview import answer
 from tests.conftest import ROOT, TINY
+from tests.kills import CALLBACK, hold_at, kill
 from tests.toys import last_checkpoint
 
-KILLS = int(os.environ.get("KILLS", "2"))
-SEED = int(os.environ.get("KILL_SEED", random.SystemRandom().randrange(2**32)))
-SECONDS = 9  # a run takes about 6
+# A place, see tests/kills.py, and what is killed there.
+KILLS = [
+    *(("step 2", "both"), ("saving 3", "both"), ("test 1", "both"), ("between", "both"), ("step 3", "SIGTERM")),
+    *(("saving 1", "run"), ("test 1", "SIGINT"), ("step 1", "both"), ("between", "SIGTERM"), ("test 1", "study")),
+][: int(os.environ.get("KILLS", "3"))]
 
 RECIPE = "model:\n  optimizer:\n    class_path: torch.optim.{}\n    init_args: {{lr: 0.01}}\n"
 CALLBACKS = ("training_health", "hyperparameters", "text", "model_summary")
 ARGUMENTS = [
-    *("--seeds", f"0..{KILLS // 4}", "--name", "kills"),
+    *("--seeds", f"0..{len(KILLS) // 4}", "--name", "kills", CALLBACK),
     *(*TINY, "--trainer.max_epochs=3", "--trainer.default_callbacks.checkpoints.every_n_steps=1"),
     *(f"--trainer.default_callbacks.{name}=null" for name in CALLBACKS),
 ]
@@ -55,43 +54,22 @@ def outcome(directory: Path) -> list[object]:
     return [saved["state_dict"], saved["optimizer_states"], saved["global_step"], list(predicted.encode())]
 
 
-def kill(study: subprocess.Popen[bytes], how: str) -> None:
-    children = Path(f"/proc/{study.pid}/task/{study.pid}/children")
-    runs = [int(one) for one in children.read_text().split()] if children.is_file() else []
-    if how in ("study", "both"):
-        study.kill()
-    for run in runs if how in ("run", "both") else ():
-        os.kill(run, signal.SIGKILL)
-    if how == "run":  # the study reports it, and begins the next one
-        time.sleep(1)
-        study.kill()
-    if how in ("SIGTERM", "SIGINT"):
-        study.send_signal(signal.Signals[how])
-    code = study.wait(60)
-    # Negative: before it has handlers.
-    assert code in {"SIGTERM": (143, -15, 0), "SIGINT": (130, -2, 0)}.get(how, (-9, 1, 0))
-
-
 @pytest.mark.slow
 def test_a_killed_study_ends_as_the_undisturbed_one(tmp_path: Path) -> None:
-    moments = random.Random(SEED)
-    print(f"KILL_SEED={SEED}, {KILLS} kills")
     undisturbed, killed = tmp_path / "undisturbed", tmp_path / "killed"
     for folder in (undisturbed, killed):
         folder.mkdir()
     finish(undisturbed)
-    for number in range(KILLS):
-        study, how = start(killed), ("both", "study", "SIGTERM", "run", "SIGINT")[number % 5]
-        moment = moments.uniform(0.5, SECONDS)
-        time.sleep(moment)
-        kill(study, how)
+    for place, how in KILLS:
+        hold_at(killed, place)
+        kill(start(killed), killed, place, how, killed / "study.txt", "is finished")
         finished = len(list(killed.glob("logs/kills/*/.finished")))
-        print(f"  kill {number + 1} ({how}) after {moment:.2f} s: {finished} runs are finished")
+        print(f"  {how} at {place}: {finished} runs are finished")
     finish(killed)
     expected, found = (folder / "logs/kills" for folder in (undisturbed, killed))
     assert (found / "study.md").read_text() == (expected / "study.md").read_text()
     runs = sorted(path.parent.name for path in expected.glob("*/.finished"))
-    assert len(runs) == 2 * (KILLS // 4 + 1)
+    assert len(runs) == 2 * (len(KILLS) // 4 + 1)
     for run in runs:
         torch.testing.assert_close(outcome(found / run), outcome(expected / run), rtol=0, atol=0)
 
