@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from src.cli.main import main
+from src.cli.overview import answer
 
 ROOT = Path(__file__).parent.parent
 
@@ -77,6 +78,22 @@ def fails(cli: Callable[..., None], capsys: pytest.CaptureFixture[str], tmp_path
         assert "Traceback" not in text
         assert sorted(tmp_path.rglob("*")) == before
         return text[text.index("error: ") + len("error: ") :]
+
+    return run
+
+
+@pytest.fixture
+def refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """The same of the subcommands that are answered without torch, from an empty folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> str:
+        before = sorted(tmp_path.rglob("*"))
+        assert answer(list(arguments)) == 2
+        printed = capsys.readouterr()
+        assert printed.out == "" and printed.err.startswith("error: ") and printed.err.count("\n") == 1, printed
+        assert sorted(tmp_path.rglob("*")) == before
+        return printed.err
 
     return run
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from src.cli.overview import SUBCOMMANDS
-from src.errors import UserError
+from src.errors import UserError, optional_package
 from src.runtime import run_directory
 from src.studies.processes import Stopped
 
@@ -60,13 +60,10 @@ def _run(given: argparse.Namespace, others: list[str]) -> int:
         raise UserError(
             "a worker of a sweep is one task: use --ntasks 1, whose GPUs a trial shares, and --array for more"
         )
-    try:
-        from src.studies import sweep_report
-        from src.studies.sweep import Sweep
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"a sweep needs the package {error.name}, of the extra `sweep`: `uv pip install optuna`"
-        ) from error
+    optional_package("optuna", "a sweep")
+    from src.studies import sweep_report
+    from src.studies.sweep import Sweep
+
     recipe, *overlays = given.config
     others = [*(f"--config={overlay}" for overlay in overlays), *others]
     directory = run_directory.LOGS / (given.name or f"sweep_{recipe.stem}")

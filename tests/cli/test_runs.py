@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -49,12 +50,9 @@ def test_a_damaged_run_hides_no_other(logs: Path, capsys: pytest.CaptureFixture[
     ],
 )
 def test_bad_arguments_are_one_paragraph(
-    arguments: list[str], words: str, logs: Path, capsys: pytest.CaptureFixture[str]
+    arguments: list[str], words: str, logs: Path, refused: Callable[..., str]
 ) -> None:
-    assert answer(["runs", "--logs", str(logs), *arguments]) == 2
-    printed = capsys.readouterr()
-    assert printed.out == "" and printed.err.startswith("error: ") and words in printed.err
-    assert printed.err.count("\n") == 1
+    assert words in refused("runs", "--logs", str(logs), *arguments)
 
 
 def test_no_runs_are_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

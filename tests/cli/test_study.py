@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -84,17 +85,9 @@ def test_a_killed_study_ends_as_the_undisturbed_one(tmp_path: Path) -> None:
     ],
 )
 def test_bad_arguments_are_one_paragraph_and_write_nothing(
-    arguments: list[str],
-    words: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    arguments: list[str], words: str, refused: Callable[..., str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert answer(["study", *arguments]) == 2
-    printed = capsys.readouterr()
-    assert printed.out == "" and printed.err.startswith("error: ") and words in printed.err
-    assert printed.err.count("\n") == 1 and not list(tmp_path.iterdir())
+    assert words in refused("study", *arguments)
 
 
 def test_a_report_needs_no_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
