@@ -1,37 +1,43 @@
-"""`python -m src sweep`: killed at random moments and started again, it ends as the undisturbed one.
+"""`python -m src sweep`: killed where its trials are and started again, it ends as the undisturbed one.
 
-The short form runs with `make sweep`; `KILLS=10` kills more often, in a sweep of 20 trials. The seed of the moments is
-printed, and `KILL_SEED` repeats them.
+The short form runs with `make sweep`; `KILLS=10` kills at all places, in a sweep of 20 trials.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import random
 import re
 import subprocess
 import sys
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
 from src.cli.overview import answer
-from tests.cli.test_study import CALLBACKS, kill
+from tests.cli.test_study import CALLBACKS
 from tests.conftest import ROOT, TINY
 from tests.documents import blocks, project_copy, run_steps
+from tests.kills import CALLBACK, hold_at, kill
 from tests.test_docs import SHORT
 from tests.toys import last_checkpoint
 
 pytestmark = pytest.mark.sweep
 
-KILLS = int(os.environ.get("KILLS", "2"))
-TRIALS = 20 if KILLS > 2 else 6
-SEED = int(os.environ.get("KILL_SEED", random.SystemRandom().randrange(2**32)))
-# 0.1 s a step, so that the kills meet training.
-PACE = ["--trainer.callbacks+=tests.cluster.pace.Pace", "--trainer.callbacks.seconds=0.1"] if KILLS > 2 else []
+# A place, see tests/kills.py, and what is killed there.
+KILLS = [
+    *(("step 2", "both"), ("saving 2", "both"), ("validation 1", "both"), ("between", "both"), ("step 3", "SIGTERM")),
+    *(
+        ("validation 2", "SIGINT"),
+        ("saving 1", "both"),
+        ("between", "SIGTERM"),
+        ("step 1", "study"),
+        ("saving 1", "run"),
+    ),
+][: int(os.environ.get("KILLS", "3"))]
+TRIALS = 20 if len(KILLS) > 3 else 6
 
 SPACE = """
 model.optimizer: [torch.optim.SGD, torch.optim.Adam]
@@ -47,13 +53,14 @@ class Untested(Shapes):
         assert subset == "train", f"{subset} is read"
         return super().read(subset)
 """
+ENDED = "is (?:finished|pruned)"
 ARGUMENTS = [
     *("--config", "recipe.yaml", "--space", "space.yaml", "--name", "found", "--seed", "1"),
     *("--sampler", "TPESampler", "n_startup_trials=3", "--pruner", "MedianPruner", "n_startup_trials=2"),
     *("--data=untested.Untested", *TINY[1:], "--trainer.max_epochs=3"),
     *("--trainer.default_callbacks.checkpoints.every_n_steps=2",),
     *(f"--trainer.default_callbacks.{name}=null" for name in CALLBACKS if name != "hyperparameters"),
-    *PACE,
+    CALLBACK,
 ]
 
 
@@ -86,18 +93,12 @@ def outcome(run: Path) -> list[object]:
 
 
 def test_a_killed_sweep_ends_as_the_undisturbed_one(undisturbed: Path, tmp_path: Path) -> None:
-    moments = random.Random(SEED)
-    print(f"KILL_SEED={SEED}, {KILLS} kills in a sweep of {TRIALS} trials")
     folder = tmp_path / "killed"
-    first, last = ((undisturbed / name).stat().st_mtime for name in ("recipe.yaml", "sweep.md"))
-    seconds = (last - first) / TRIALS  # of a trial
-    for number in range(KILLS):
-        sweep, how = start(folder), ("both", "study", "SIGTERM", "both", "SIGINT")[number % 5]
-        moment = moments.uniform(0.5, 3 * seconds)
-        time.sleep(moment)
-        kill(sweep, how)
-        ended = len(re.findall(r"is (?:finished|pruned)", (folder / "sweep.txt").read_text()))
-        print(f"  kill {number + 1} ({how}) after {moment:.2f} s: {ended} trials have ended")
+    for place, how in KILLS:
+        folder.mkdir(exist_ok=True)
+        hold_at(folder, place)
+        kill(start(folder), folder, place, how, folder / "sweep.txt", ENDED)
+        print(f"  {how} at {place}: {len(re.findall(ENDED, (folder / 'sweep.txt').read_text()))} trials have ended")
     found = finish(folder)
     for name in ("sweep.md", "best.yaml"):
         assert (found / name).read_text() == (undisturbed / name).read_text()
@@ -181,18 +182,9 @@ def test_the_documented_sweep_runs(tmp_path: Path) -> None:
     ],
 )
 def test_mistakes_are_one_paragraph_and_write_nothing(
-    space: str,
-    arguments: list[str],
-    words: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    space: str, arguments: list[str], words: str, tmp_path: Path, refused: Callable[..., str]
 ) -> None:
-    monkeypatch.chdir(tmp_path)
     (tmp_path / "recipe.yaml").write_text("seed_everything: 3\n")
     (tmp_path / "space.yaml").write_text(space)
     given = ["--config", "recipe.yaml", "--space", "space.yaml", "--trials", "3", *TINY, *arguments]
-    assert answer(["sweep", *given]) == 2
-    printed = capsys.readouterr()
-    assert printed.out == "" and printed.err.startswith("error: ") and words in printed.err, printed.err
-    assert printed.err.count("\n") == 1 and len(list(tmp_path.iterdir())) == 2
+    assert words in refused("sweep", *given)
