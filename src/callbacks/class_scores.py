@@ -53,11 +53,17 @@ class ClassScores(TestSamplesCallback):
                 log_image(trainer, "view_test/classes", plot(precision_K, recall_K, names, self.max_classes))
 
 
-def precision_recall(predicted_N: Tensor, labels_N: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
-    """Precision (K,), NaN for a class that is never predicted, and recall (K,), NaN for a class without samples, from
-    classes (N,), or (N, K) where an image can have several."""
+def counts_of_classes(predicted_N: Tensor, labels_N: Tensor, num_classes: int) -> tuple[Tensor, Tensor, Tensor]:
+    """How often each class is predicted and true, predicted, and true, int64 (K,) each, from classes (N,), or (N, K)
+    where an image can have several."""
     correct_N = predicted_N * labels_N if labels_N.dim() == 2 else labels_N[predicted_N == labels_N]
     correct_K, predicted_K, true_K = (class_counts(one, num_classes) for one in (correct_N, predicted_N, labels_N))
+    return correct_K, predicted_K, true_K
+
+
+def precision_recall(predicted_N: Tensor, labels_N: Tensor, num_classes: int) -> tuple[Tensor, Tensor]:
+    """Precision (K,), NaN for a class that is never predicted, and recall (K,), NaN for a class without samples."""
+    correct_K, predicted_K, true_K = counts_of_classes(predicted_N, labels_N, num_classes)
     return correct_K / predicted_K, correct_K / true_K
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from src.callbacks.class_scores import counts_of_classes
 from src.callbacks.report.statistics import Estimate, bootstrap, calibration_error, macro_f1, mean, wilson
 from src.callbacks.test_samples import TestSamples
 
@@ -62,14 +63,10 @@ def overall(samples: TestSamples, seed: int) -> dict[str, Estimate]:
 
 def by_class(samples: TestSamples, names: Sequence[str]) -> list[ClassScores]:
     """The class with the lowest recall first, classes without samples last."""
-    predicted_N = samples.logits_NK.argmax(-1)
-    correct_K, true_K, predicted_K = (
-        torch.bincount(classes_N, minlength=len(names)).tolist()
-        for classes_N in (samples.labels_N[predicted_N == samples.labels_N], samples.labels_N, predicted_N)
-    )
+    counts = counts_of_classes(samples.predicted_N, samples.labels_N, len(names))
     scores = [
         ClassScores(name, true, wilson(correct, true), wilson(correct, predicted))
-        for name, correct, true, predicted in zip(names, correct_K, true_K, predicted_K, strict=True)
+        for name, correct, predicted, true in zip(names, *(one_K.tolist() for one_K in counts), strict=True)
     ]
     return sorted(scores, key=lambda one: one.recall.value if one.samples else 2)
 
