@@ -40,6 +40,11 @@ def all_reduce_max(trainer: Trainer, value: int) -> int:
     return int(tensor)
 
 
+def process_name(rank: int) -> str:
+    """This process in messages, which tells where to look for its output."""
+    return f"rank {rank} (process {os.getpid()} on {socket.gethostname()})"
+
+
 class RankRegistry:
     """Finds the ranks that still respond after a collective operation has failed.
 
@@ -58,7 +63,7 @@ class RankRegistry:
         port = all_reduce_max(trainer, port)
         if self.rank > 0:
             self.store = TCPStore(address, port, None, False, timeout)
-        self.store.set(f"name/{self.rank}", f"rank {self.rank} (process {os.getpid()} on {socket.gethostname()})")
+        self.store.set(f"name/{self.rank}", process_name(self.rank))
         all_reduce_max(trainer, 0)  # a barrier: every name is set
         self.names = [self.store.get(f"name/{rank}").decode() for rank in range(self.world_size)]
 

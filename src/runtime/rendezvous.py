@@ -28,6 +28,7 @@ from torch.distributed import PrefixStore, TCPStore  # pyright: ignore[reportPri
 
 from src.errors import RankLost, UserError
 from src.runtime.job import Job
+from src.runtime.ranks import process_name
 from src.runtime.run_directory import diff
 
 # How long to wait for the other processes to start, which import torch from the same file system at the same time.
@@ -51,7 +52,7 @@ class Rendezvous:
 
     def __init__(self, job: Job) -> None:
         self.rank, self.world_size = job.rank, job.world_size
-        self.name = f"rank {job.rank} (process {os.getpid()} on {socket.gethostname()})"
+        self.name = process_name(job.rank)
         self._counter = count()
         self._job_store = _connect(job)
         self._store = PrefixStore(f"{job.restarts}", self._job_store)
