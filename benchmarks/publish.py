@@ -14,8 +14,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
 from benchmarks.turns import ROOT
 from src.runtime import manifest
 
@@ -32,11 +30,6 @@ def command(script: str, arguments: Sequence[str]) -> str:
             given[number + 1] = "..."
     threads = os.environ.get("OMP_NUM_THREADS")
     return " ".join([*([f"OMP_NUM_THREADS={threads}"] if threads else []), f"python -m benchmarks.{script}", *given])
-
-
-def processor() -> str:
-    """The processor and the largest vectors that torch uses on it, such as AVX2."""
-    return f"{manifest.hardware()['cpu']}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def tables(output: str) -> str:
@@ -66,7 +59,8 @@ def main() -> None:
             lines.append(line)
     if process.returncode:
         raise SystemExit(process.returncode)
-    write(RESULTS, f"{script} on {processor()}", f"`{command(script, arguments)}`\n\n{tables(''.join(lines))}")
+    title = f"{script} on {manifest.hardware()['cpu']}"
+    write(RESULTS, title, f"`{command(script, arguments)}`\n\n{tables(''.join(lines))}")
 
 
 if __name__ == "__main__":

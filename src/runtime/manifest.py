@@ -81,10 +81,11 @@ def add_module_folders(directory: Path) -> None:
 
 
 def hardware() -> dict[str, Any]:
-    """Processor, cores, threads and GPUs."""
+    """Processor with the largest vectors that torch uses on it, such as AVX2, its cores, threads and GPUs."""
+    name = torch.cpu.get_capabilities().get("cpu_name", platform.processor())
     return {
         "machine": platform.machine(),
-        "cpu": torch.cpu.get_capabilities().get("cpu_name", platform.processor()),
+        "cpu": f"{name} ({torch.backends.cpu.get_cpu_capability()})",
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
