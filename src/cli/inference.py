@@ -82,6 +82,7 @@ def _predict(given: argparse.Namespace) -> int:
 
 def _on_accelerator(classifier: ImageClassifier) -> Probabilities:
     device = torch.accelerator.current_accelerator(check_available=True) or torch.device("cpu")
+    torch.backends.cudnn.allow_tf32 = False  # its mantissa of 10 bits would show beside an exported file
     classifier = classifier.to(device)
     return lambda images_BSSC: classifier.of_resized(images_BSSC.to(device))
 
