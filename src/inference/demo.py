@@ -104,11 +104,13 @@ def _page(gradio: Any, classifier: ImageClassifier, title: str) -> Any:
             shutil.rmtree(Path(path).parent)
         return None, explained.probabilities, _as_html(explained)
 
+    spec = classifier.spec
+    label = f"Classes; an image has those of {spec.threshold:.0%} and more" if spec.multi_label else "Classes"
     with gradio.Blocks(title=title, analytics_enabled=False, delete_cache=(60, 60)) as page:
         gradio.Markdown(f"# {title}")
         file = gradio.File(label="Drop an image")
         with gradio.Row():
-            classes = gradio.Label(label="Classes", num_top_classes=SHOWN_CLASSES)
+            classes = gradio.Label(label=label, num_top_classes=SHOWN_CLASSES)
             figure = gradio.HTML()
         file.upload(show, file, [file, classes, figure], api_visibility="private")
     return page

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,21 +33,27 @@ class Server(NamedTuple):
     folder: Path  # for its temporary files
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    folder, run = tmp_path_factory.mktemp("temporary"), tmp_path_factory.mktemp("run") / "a"
-    finish(*TINY, f"--trainer.default_root_dir={run}", "--test_after_fit=false")
+@contextmanager
+def serving(run: Path, temporary: Path) -> Iterator[Server]:
     with socket.socket() as own:
         own.bind(("127.0.0.1", 0))
         port = own.getsockname()[1]
     command = [sys.executable, "-m", "src", "demo", f"--run={run}", f"--port={port}", "--max_upload=1"]
-    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "TMPDIR": str(folder)})
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, "TMPDIR": str(temporary)})
     try:
         wait_for(f"http://127.0.0.1:{port}", containing="gradio")
-        yield Server(run, port, folder)
+        yield Server(run, port, temporary)
     finally:
         process.terminate()
         process.wait()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    run = tmp_path_factory.mktemp("run") / "a"
+    finish(*TINY, f"--trainer.default_root_dir={run}", "--test_after_fit=false")
+    with serving(run, tmp_path_factory.mktemp("temporary")) as server:
+        yield server
 
 
 @pytest.fixture
@@ -83,6 +90,41 @@ def test_an_image_gets_its_classes_and_its_map_and_is_not_kept(page: Any, server
         page.screenshot(path=f"{folder}/demo.png")
     assert images_in(server.folder) == []
     assert page.hosts == {"127.0.0.1"}
+
+
+def test_an_image_with_several_classes_gets_each_that_reaches_the_threshold(chromium: Any, tmp_path: Path) -> None:
+    folder, run, path = tmp_path / "images", tmp_path / "a", tmp_path / "yellow.png"
+    folder.mkdir()
+    rows = ["path,red,green,blue"]
+    for number in range(64):
+        has_C = [number >> channel & 1 for channel in range(3)]
+        Image.new("RGB", (8, 8), tuple(200 * has for has in has_C)).save(folder / f"{number}.png")
+        rows.append(f"{number}.png,{','.join(map(str, has_C))}")
+    (tmp_path / "labels.csv").write_text("\n".join(rows) + "\n")
+    finish(
+        *("fit", f"--config={ROOT / 'configs/multi_label.yaml'}", f"--data.data_dir={folder}", "--data.image_size=8"),
+        *(f"--data.labels={tmp_path / 'labels.csv'}", f"--data.cache_dir={tmp_path / 'cache'}", "--data.batch_size=8"),
+        *(
+            "--data.augment=[]",
+            "--model.net=src.models.SimpleCNN",
+            "--model.net.image_size=8",
+            "--trainer.max_epochs=20",
+        ),
+        *(f"--trainer.default_root_dir={run}", "--test_after_fit=false"),
+    )
+    spec = trained_run.load(str(run)).classifier.spec
+    Image.new("RGB", (30, 20), (200, 200, 0)).save(path)
+    (tmp_path / "temporary").mkdir()
+    with serving(run, tmp_path / "temporary") as server:
+        page = chromium.new_page(viewport={"width": 1000, "height": 800})
+        page.goto(f"http://127.0.0.1:{server.port}")
+        page.locator("input[type=file]").set_input_files(path)
+        page.get_by_text(f"an image has those of {spec.threshold:.0%} and more").first.wait_for()
+        page.get_by_alt_text("The image, and its class-activation map").wait_for()
+        shown = dict(re.findall(r"(red|green|blue)\s+(\d+)%", page.locator("body").inner_text()))
+        page.close()
+    above = {name for name, percent in shown.items() if int(percent) >= 100 * spec.threshold}
+    assert shown.keys() == {"red", "green", "blue"} and above == {"red", "green"}
 
 
 def test_what_is_no_image_is_refused_with_the_reason(page: Any, server: Server, tmp_path: Path) -> None:
