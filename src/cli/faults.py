@@ -15,7 +15,7 @@ from src.runtime.code_state import INSTALLED
 # by its class path, and so is every file that is not installed.
 SHIPPED: set[str] = set()
 
-_MACHINERY = ("src.cli", "src.runtime")
+_MACHINERY = ("src.cli", "src.runtime", "src.optim.optimizer")
 
 
 def is_fault(error: BaseException, training: bool = False) -> bool:
@@ -24,7 +24,7 @@ def is_fault(error: BaseException, training: bool = False) -> bool:
     Args:
         error: as it was caught.
         training: whether it was caught in training, where what a library raises about the arguments comes through the
-            trainer or `configure_optimizers`; through other code, which the user may have edited, it is a fault.
+            trainer or the building of the optimizer; through other code, which the user may have edited, it is a fault.
     """
     if isinstance(error, (UserError, MisconfigurationException)):
         return False
@@ -39,10 +39,7 @@ def is_fault(error: BaseException, training: bool = False) -> bool:
     frame, line = own[-1]
     if frame is frames[-1][0]:
         return not linecache.getline(frame.f_code.co_filename, line).lstrip().startswith("raise ")
-    called = (
-        str(frame.f_globals.get("__name__")).startswith(_MACHINERY) or frame.f_code.co_name == "configure_optimizers"
-    )
-    return training and not called
+    return training and not str(frame.f_globals.get("__name__")).startswith(_MACHINERY)
 
 
 def fault_in(error: BaseException | None) -> BaseException | None:
