@@ -102,7 +102,7 @@ def test_an_image_with_several_classes_gets_each_that_reaches_the_threshold(chro
         rows.append(f"{number}.png,{','.join(map(str, has_C))}")
     (tmp_path / "labels.csv").write_text("\n".join(rows) + "\n")
     finish(
-        *("fit", f"--config={ROOT / 'configs/multi_label.yaml'}", f"--data.data_dir={folder}", "--data.image_size=8"),
+        *(f"--config={ROOT / 'configs/multi_label.yaml'}", f"--data.data_dir={folder}", "--data.image_size=8"),
         *(f"--data.labels={tmp_path / 'labels.csv'}", f"--data.cache_dir={tmp_path / 'cache'}", "--data.batch_size=8"),
         *(
             "--data.augment=[]",
