@@ -33,11 +33,18 @@ class MeanAveragePrecision(MultilabelAveragePrecision):
 
     def compute(self) -> Tensor:
         probabilities_NK, targets_NK = dim_zero_cat(self.preds), dim_zero_cat(self.target)
-        has_K = targets_NK.any(0)
-        if not has_K.any():
-            return probabilities_NK.new_tensor(math.nan)
-        chosen = probabilities_NK[:, has_K], targets_NK[:, has_K]
-        return multilabel_average_precision(*chosen, num_labels=int(has_K.sum()), validate_args=False)
+        return average_precisions(probabilities_NK, targets_NK).nanmean()
+
+
+def average_precisions(probabilities_NK: Tensor, targets_NK: Tensor) -> Tensor:
+    """Of each class (K,), NaN for one that no sample has."""
+    has_K = targets_NK.any(0)
+    found_K = probabilities_NK.new_full(has_K.shape, math.nan)
+    if num_labels := int(has_K.sum()):
+        found_K[has_K] = multilabel_average_precision(
+            probabilities_NK[:, has_K], targets_NK[:, has_K], num_labels, average="none", validate_args=False
+        ).reshape(-1)
+    return found_K
 
 
 def at_all_thresholds(probabilities_BK: Tensor, targets_BK: Tensor) -> tuple[Tensor, Tensor]:

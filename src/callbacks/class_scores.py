@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import torch
 from lightning import LightningModule, Trainer
 from torch import Tensor
-from torchmetrics.functional.classification import multilabel_average_precision
 
 from src.callbacks.class_names import class_names
 from src.callbacks.display_only import display_only
 from src.callbacks.log_image import image_loggers, log_image, new_figure
 from src.callbacks.test_samples import TestSamples, TestSamplesCallback
 from src.data.batch import class_counts
+from src.metrics import average_precisions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -70,19 +70,14 @@ def precision_recall(predicted_N: Tensor, labels_N: Tensor, num_classes: int) ->
 def write_scores(path: Path, trainer: Trainer, samples: TestSamples) -> None:
     """One row for each of the classes that an image can have."""
     labels_NK, names = samples.labels_N, class_names(trainer, samples.labels_N.shape[1])
-    precision_K, recall_K = precision_recall(samples.predicted_N, labels_NK, len(names))
-    true_positives_K = (samples.predicted_N * labels_NK).sum(0)
-    f1_K = 2 * true_positives_K / (samples.predicted_N.sum(0) + labels_NK.sum(0))
-    average_K, has_K = torch.full_like(f1_K, math.nan), labels_NK.any(0)
-    if has_K.any():
-        average_K[has_K] = multilabel_average_precision(
-            samples.probabilities_NK[:, has_K], labels_NK[:, has_K], int(has_K.sum()), average="none"
-        ).reshape(-1)
-    scores_K4 = torch.stack([precision_K, recall_K, f1_K, average_K], 1)
+    correct_K, predicted_K, true_K = counts_of_classes(samples.predicted_N, labels_NK, len(names))
+    f1_K = 2 * correct_K / (predicted_K + true_K)
+    average_K = average_precisions(samples.probabilities_NK, labels_NK)
+    scores_K4 = torch.stack([correct_K / predicted_K, correct_K / true_K, f1_K, average_K], 1)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["class", "images", "threshold", "precision", "recall", "f1", "average_precision"])
-        for name, count, scores in zip(names, labels_NK.sum(0).tolist(), scores_K4.tolist(), strict=True):
+        for name, count, scores in zip(names, true_K.tolist(), scores_K4.tolist(), strict=True):
             shown = ["" if math.isnan(score) else f"{score:.4f}" for score in scores]
             writer.writerow([name, count, f"{samples.threshold:.2f}", *shown])
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import torch
 import yaml
-from torch.utils.flop_counter import FlopCounterMode
 
 from src.cli import trained_run
 from src.cli.command_line import CLI
 from src.cli.overview import SUBCOMMANDS
 from src.errors import UserError
 from src.files import replacing
+from src.models.layers import multiply_adds
 from src.runtime import run_directory
 from src.studies import recipe_results, results_page, run_record
 from src.studies.flat_config import flatten
@@ -109,7 +109,4 @@ def _multiply_adds(directory: Path) -> int | None:
     """Of the forward pass of one image in training."""
     classifier = trained_run.load(str(directory)).classifier
     spec, net = classifier.spec, classifier.net.train()
-    images_BCHW = torch.zeros(2, spec.channels, *spec.size)  # batch norm cannot train on one
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        net(images_BCHW)
-    return counter.get_total_flops() // 4 or None  # two images, two operations per multiply-add
+    return multiply_adds(net, torch.zeros(2, spec.channels, *spec.size))  # batch norm cannot train on one

@@ -1,10 +1,12 @@
-"""The layers of a network in their order."""
+"""The layers of a network in their order, and what they cost."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 
 def layers(net: nn.Module) -> dict[str, list[nn.Parameter]]:
@@ -35,3 +37,15 @@ def _undivided(module: nn.Module, prefix: str, half: float) -> Iterator[tuple[st
             yield from _undivided(child, f"{prefix}{name}.", half)
         else:
             yield f"{prefix}{name}", child
+
+
+def multiply_adds(forward: Callable[[Tensor], object], images_BCHW: Tensor) -> int | None:
+    """Those of the convolutions and matrix products for one image; None if the operations of the network are unknown.
+
+    Args:
+        forward: a network, or a function that calls it.
+        images_BCHW: for which it is called.
+    """
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        forward(images_BCHW)
+    return counter.get_total_flops() // (2 * len(images_BCHW)) or None

@@ -12,10 +12,10 @@ from typing import NamedTuple
 import torch
 from lightning import LightningModule, Trainer
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from src.data import ImageDataModule
 from src.data.datamodule import Subset
+from src.models.layers import multiply_adds
 
 # Images (B, C, H, W) in [0, 1] and their indices (B,) to images in [0, 1].
 Change = Callable[[Tensor, Tensor], Tensor]
@@ -56,9 +56,7 @@ class NetworkOnImages:
             start = time.perf_counter()
             self._forward(images_BCHW).cpu()  # waits for a GPU
             seconds.append(time.perf_counter() - start)
-        with FlopCounterMode(display=False) as counter:
-            self._forward(images_BCHW[:2])
-        counted = counter.get_total_flops() // 4 or None  # two images, two operations per multiply-add
+        counted = multiply_adds(self._forward, images_BCHW[:2])
         return Cost(len(batch_B) / min(seconds[1:]), len(batch_B), counted)
 
     def _batches(self, indices_N: Tensor) -> tuple[Tensor, ...]:
