@@ -114,9 +114,8 @@ class MistakeMaps(_ShownSamples):
             return log_missing(trainer, _MAPS, f"No class-activation maps: {IS_SHARDED}")
         images_BHWC = images_of(data, samples, rows_B)
         if samples.multi_label:
-            classes_B1 = _confidence_of_mistakes(samples)[rows_B].argmax(1, keepdim=True)
-            is_true_BM = samples.labels_N[rows_B].gather(1, classes_B1)
-            classes_BM = classes_B1
+            classes_BM = mistaken_classes(samples, rows_B)[:, None]
+            is_true_BM = samples.labels_N[rows_B].gather(1, classes_BM)
         else:
             classes_BM = torch.stack([samples.predicted_N[rows_B], samples.labels_N[rows_B]], 1)
             is_true_BM = torch.tensor([[0, 1]]).expand_as(classes_BM)
@@ -150,6 +149,11 @@ def confident_mistakes(samples: TestSamples, count: int) -> Tensor:
     return wrong_N[confidence_N[wrong_N].argsort(descending=True, stable=True)][:count]
 
 
+def mistaken_classes(samples: TestSamples, rows_B: Tensor) -> Tensor:
+    """The predicted class of misclassified rows, or the most confidently misclassified one of several, int64 (B,)."""
+    return (_confidence_of_mistakes(samples) if samples.multi_label else samples.logits_NK)[rows_B].argmax(1)
+
+
 def _confidence_of_mistakes(samples: TestSamples) -> Tensor:
     """How far each probability is from what is true, (N, K); 0 where the class is not misclassified."""
     return (samples.probabilities_NK - samples.labels_N).abs() * (samples.predicted_N != samples.labels_N)
@@ -160,7 +164,10 @@ def captions(samples: TestSamples, rows_B: Tensor, names: list[str]) -> list[str
     predicted classes."""
     if samples.multi_label:
         true, predicted = (names_of(of_all[rows_B], names) for of_all in (samples.labels_N, samples.predicted_N))
-        return [f"{_short(a, 2)}\n→ {_short(b, 2)}" for a, b in zip(true, predicted, strict=True)]
+        return [
+            f"{_short(a, MAX_LETTERS + 4)}\n→ {_short(b, MAX_LETTERS + 2)}"
+            for a, b in zip(true, predicted, strict=True)
+        ]
     probability_B, predicted_B = samples.logits_NK[rows_B].softmax(-1).max(-1)
     return [
         f"{_short(names[int(true)])}\n→ {_short(names[int(predicted)])} {probability:.0%}"
@@ -170,8 +177,8 @@ def captions(samples: TestSamples, rows_B: Tensor, names: list[str]) -> list[str
     ]
 
 
-def _short(name: str, times: int = 1) -> str:
-    return name if len(name) <= times * MAX_LETTERS else f"{name[: times * MAX_LETTERS - 1]}…"
+def _short(name: str, letters: int = MAX_LETTERS) -> str:
+    return name if len(name) <= letters else f"{name[: letters - 1]}…"
 
 
 def images_of(data: ImageDataModule, samples: TestSamples, rows_B: Tensor) -> Tensor:

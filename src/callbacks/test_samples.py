@@ -38,6 +38,16 @@ class TestSamples(NamedTuple):
         """The most probable classes (N,), or whether each image has each class (N, K)."""
         return self.probabilities_NK >= self.threshold if self.multi_label else self.logits_NK.argmax(-1)
 
+    @property
+    def correct_N(self) -> Tensor:
+        """Whether the class of an image, or each of its classes, is predicted."""
+        correct_N = self.predicted_N == self.labels_N
+        return correct_N.all(1) if self.multi_label else correct_N
+
+    def rows(self, rows_M: Tensor) -> TestSamples:
+        """Some of the samples."""
+        return TestSamples(*(one[rows_M] for one in self[:4]), threshold=self.threshold)
+
 
 class TestSamplesCallback(Callback):
     """Calls `on_test_samples` on rank 0 when a test ends.

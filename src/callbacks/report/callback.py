@@ -16,7 +16,7 @@ class Report(TestSamplesCallback):
     intervals, calibration, mistakes, robustness, cost, intended use and the questions of ethics.
 
     Each figure but the speed is a function of the weights, the data and the seed. Nothing is written if the module's
-    `test_step` returns no samples, see `TestSamplesCallback`, or an image can have several classes.
+    `test_step` returns no samples, see `TestSamplesCallback`.
     """
 
     def __init__(self, groups: str | None = None, num_images: int = 500) -> None:
@@ -39,8 +39,6 @@ class Report(TestSamplesCallback):
         from src.callbacks.report import page  # 50 ms of imports that a start does not need
         from src.callbacks.report.card import Card
 
-        if samples.multi_label:
-            return rank_zero_info("no report: it is about images with one class each")
         with display_only("the report"):
             card = Card(trainer, pl_module, samples, self.groups, self.num_images)
             text = page.as_markdown(card.values())

@@ -18,7 +18,7 @@ from src.callbacks.class_names import class_names
 from src.callbacks.report import facts, figures, measurements, scores
 from src.callbacks.report.network import NetworkOnImages
 from src.callbacks.sharded_network import IS_SHARDED, is_sharded
-from src.callbacks.shown_samples import activation_maps, captions, confident_mistakes, images_of
+from src.callbacks.shown_samples import activation_maps, captions, confident_mistakes, images_of, mistaken_classes
 from src.callbacks.test_samples import TestSamples
 from src.data import ImageDataModule
 from src.errors import first_line, shortened
@@ -59,14 +59,17 @@ class Card:
     def values(self) -> dict[str, Any]:
         """Everything that the template shows; writes its images into `report/`."""
         self._images.mkdir(parents=True, exist_ok=True)
-        figures.save_reliability(self._images / "reliability.png", self._samples.logits_NK, self._samples.labels_N)
+        figures.save_reliability(self._images / "reliability.png", self._samples)
         config: dict[str, Any] = getattr(self._module, "config", None) or {}
         recipe = {key: config[key] for key in ("seed_everything", "model", "data") if key in config}
         found = {
             "title": self.title,
             "num_classes": len(self._names),
             "num_samples": len(self._samples.labels_N),
+            "multi_label": self._samples.multi_label,
+            "threshold": self._samples.threshold,
             "class_list": ", ".join(self._names[:_CLASSES]) + (" and others" if len(self._names) > _CLASSES else ""),
+            "main_score": scores.AVERAGE_PRECISION if self._samples.multi_label else scores.ACCURACY,
             "overall": scores.overall(self._samples, self._seed),
             "pairs": scores.confused_pairs(self._samples, self._names, _PAIRS),
             "training": facts.training(self._trainer, self._module),
@@ -82,9 +85,10 @@ class Card:
         tested = [one for one in classes if one.samples]
         if empty := [one.name for one in classes if not one.samples]:
             self._missing.append(f"The test set has no images of {shortened(empty)}.")
-        if len(tested) == 1:
+        if len(tested) == 1 and not self._samples.multi_label:
             self._missing.append("All test images are of one class, so mistakes between classes are not measured.")
-        gap = 100 * (tested[-1].recall.value - tested[0].recall.value) if len(tested) > 1 else None
+        recalls = [one.recall.value for one in tested]
+        gap = 100 * (max(recalls) - min(recalls)) if len(tested) > 1 else None
         return {"classes": classes, "shown_classes": classes[:_CLASSES], "class_gap": gap}
 
     def _by_group(self) -> dict[str, Any]:
@@ -135,11 +139,10 @@ class Card:
 
     def _calibration(self, network: NetworkOnImages, data: ImageDataModule) -> measurements.Calibration | None:
         """Writes the diagram after temperature scaling."""
-        logits_NK, labels_N = self._samples.logits_NK, self._samples.labels_N
         found = measurements.calibrate(network, data, self._samples, self._num_images)
         if found:
-            path = self._images / "reliability_scaled.png"
-            figures.save_reliability(path, logits_NK / found.temperature, labels_N)
+            after = measurements.scaled(self._samples, found.temperature)
+            figures.save_reliability(self._images / "reliability_scaled.png", after)
         else:
             self._missing.append("There is no validation set, on which a temperature could be fitted.")
         return found
@@ -153,7 +156,7 @@ class Card:
         images_BHWC = images_of(self._data, self._samples, rows_B)
         maps_BHW = None
         if isinstance(net, nn.Module) and not is_sharded(self._trainer, net):
-            classes_B = self._samples.logits_NK[rows_B].argmax(-1)
+            classes_B = mistaken_classes(self._samples, rows_B)
             with self._part("What the network looks at"):
                 maps_BHW = activation_maps(net, self._data, images_BHWC, classes_B)
         if maps_BHW is None:

@@ -50,6 +50,7 @@ def training(trainer: Trainer, module: LightningModule) -> Rows:
         "epochs, steps": f"{fit['epochs']}, {fit['steps']:,}" if {"epochs", "steps"} <= fit.keys() else None,
         "time of training": f"{fit['seconds']:,.0f} s" if "seconds" in fit else None,
         "validation accuracy of the best weights": fit.get("best", {}).get("val/acc"),
+        "validation mean average precision of the best weights": fit.get("best", {}).get("val/map"),
         "precision": manifest.get("precision"),
         "processes": manifest.get("processes"),
         "hardware": ", ".join([*hardware.get("gpus", []), f"{hardware['cpu']}, {hardware['cores']} cores"])

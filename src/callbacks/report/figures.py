@@ -13,15 +13,16 @@ from torch import Tensor
 
 from src.callbacks import reliability_diagram
 from src.callbacks.image_grid import image_grid
+from src.callbacks.test_samples import TestSamples
 
 _COLUMNS = 4
 _DPI = 200
 
 
-def save_reliability(path: Path, logits_NK: Tensor, labels_N: Tensor) -> None:
+def save_reliability(path: Path, samples: TestSamples) -> None:
     """The accuracy of the samples by their confidence."""
-    bins = reliability_diagram.reliability(logits_NK.softmax(-1), labels_N, 15)
-    reliability_diagram.plot(bins).savefig(path, dpi=_DPI)
+    bins = reliability_diagram.reliability(samples.probabilities_NK, samples.labels_N, 15)
+    reliability_diagram.plot(bins, samples.multi_label).savefig(path, dpi=_DPI)
 
 
 def save_mistakes(path: Path, images_BHWC: Tensor, captions: Sequence[str], maps_BHW: Tensor | None) -> None:

@@ -15,7 +15,8 @@ from src import rng
 from src.callbacks.reliability_diagram import reliability
 from src.callbacks.report.corruptions import CORRUPTIONS
 from src.callbacks.report.network import NetworkOnImages
-from src.callbacks.report.statistics import Estimate, fit_temperature, wilson
+from src.callbacks.report.scores import main_score
+from src.callbacks.report.statistics import Estimate, fit_temperature
 from src.callbacks.test_samples import TestSamples
 from src.data import ImageDataModule
 
@@ -30,7 +31,7 @@ class Calibration(NamedTuple):
 
 
 class Robustness(NamedTuple):
-    """The accuracy with one corruption, and with a stronger one of its kind."""
+    """The main score of a test with one corruption, and with a stronger one of its kind."""
 
     name: str
     mild: Estimate
@@ -43,6 +44,11 @@ def subset(indices_N: Tensor, count: int, seed: int, purpose: int) -> Tensor:
     return indices_N[order_N[:count].sort().values]
 
 
+def scaled(samples: TestSamples, temperature: float) -> TestSamples:
+    """With logits divided by a temperature."""
+    return samples._replace(logits_NK=samples.logits_NK / temperature)
+
+
 def calibrate(network: NetworkOnImages, data: ImageDataModule, samples: TestSamples, count: int) -> Calibration | None:
     """Fits a temperature on at most `count` validation images; None if there are none."""
     if not hasattr(data, "val_indices"):
@@ -53,25 +59,25 @@ def calibrate(network: NetworkOnImages, data: ImageDataModule, samples: TestSamp
     labels_N = data.image_set("train").labels_N.cpu()[indices_N]
     temperature = fit_temperature(network.logits("train", indices_N), labels_N)
     before, after = (
-        reliability((samples.logits_NK / divisor).softmax(-1), samples.labels_N, 15).error
+        reliability(scaled(samples, divisor).probabilities_NK, samples.labels_N, 15).error
         for divisor in (1.0, temperature)
     )
     return Calibration(temperature, len(indices_N), before, after)
 
 
 def robustness(network: NetworkOnImages, samples: TestSamples, seed: int, count: int) -> list[Robustness]:
-    """The accuracy on at most `count` test images: first as they are, then with each corruption."""
-    rows_N = subset(torch.arange(len(samples.labels_N)), count, seed, -2)
-    indices_N, labels_N = samples.indices_N[rows_N], samples.labels_N[rows_N]
+    """The main score on at most `count` test images: first as they are, then with each corruption."""
+    samples = samples.rows(subset(torch.arange(len(samples.labels_N)), count, seed, -2))
 
-    def accuracy(logits_NK: Tensor) -> Estimate:
-        return wilson(int((logits_NK.argmax(-1) == labels_N).sum()), len(labels_N))
+    def score(logits_NK: Tensor) -> Estimate:
+        (found,) = main_score(samples._replace(logits_NK=logits_NK), seed).values()
+        return found
 
-    clean = accuracy(samples.logits_NK[rows_N])
+    clean = score(samples.logits_NK)
     found = [Robustness("none", clean, clean)]
     for name, (corrupt, *strengths) in CORRUPTIONS.items():
         mild, severe = (
-            accuracy(network.logits("test", indices_N, partial(corrupt, seed=seed, strength=strength)))
+            score(network.logits("test", samples.indices_N, partial(corrupt, seed=seed, strength=strength)))
             for strength in strengths
         )
         found.append(Robustness(name, mild, severe))

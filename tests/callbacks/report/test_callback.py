@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from src.callbacks import Report
 from src.callbacks.report import figures
 from src.classifier import Classifier
 from src.data import ImageSet
+from src.metrics import f1_scores
 from src.runtime.default_callbacks import DefaultCallbacks
-from tests.toys import CallAt, Interrupted, Linear, Squares, classifier, fit, trainer
+from tests.toys import Attributes, CallAt, Interrupted, Linear, Squares, classifier, fit, trainer
 
 
 @pytest.fixture(autouse=True)
@@ -121,6 +123,30 @@ def test_what_is_missing_is_said(
     data: Squares, net: nn.Module | None, arguments: Any, words: str, tmp_path: Path
 ) -> None:
     assert words in report(tmp_path, data, net, **arguments)
+
+
+def test_images_with_several_classes(tmp_path: Path) -> None:
+    (tmp_path / "groups.csv").write_text("sample,group\n0,north\n1,south\n")
+    model, data = classifier(net=Conv(), multi_label=True), Attributes()
+    fit(tmp_path, model, data, test=True, callbacks=Report(groups=str(tmp_path / "groups.csv")))
+    text = (tmp_path / "report.md").read_text()
+    assert "could not be measured" not in text
+    test = json.loads((tmp_path / "results.json").read_text())["test"]
+    row = re.search(r"\| mean average precision \| ([\d.]+) \(([\d.]+) to ([\d.]+)\) \|", text)
+    assert row and float(row[1]) == pytest.approx(test["test/map"], abs=6e-4) and row[2] < row[1] < row[3]
+    assert f"| F1 score, mean of the classes | {test['test/f1']:.3f} (" in text
+    assert f"from a probability of {test['test/threshold']:.2f}." in text
+    labels_NK = data.image_set("test").labels_N
+    counts = model.confusion.compute()
+    for name, count, f1, of_class in zip(data.classes, labels_NK.sum(0), f1_scores(counts), counts, strict=True):
+        assert re.search(rf"\| {name} \| {count} \|.* % .*\| {f1:.3f} \| \d\.\d{{3}} \|\n", text)
+        (right, false), (missed, found) = of_class.tolist()
+        assert f"| {name} | {found + missed} | {missed} | {right + false} | {false} |\n" in text
+    assert "| validation mean average precision of the best weights |" in text
+    assert re.search(r"\| north \| 1 \| 100.0 %|\| north \| 1 \| 0.0 %", text)
+    assert re.search(r"\| Gaussian noise \| \d\.\d{3} \(.*\) \| \d\.\d{3} \(", text)
+    assert "the logits have an expected calibration error of" in text and "its most wrong class, by Grad-CAM" in text
+    assert text.count("](report/") == (tmp_path / "report.html").read_text().count("data:image/png") == 3
 
 
 def test_groups_and_samples_that_are_in_none(tmp_path: Path) -> None:
