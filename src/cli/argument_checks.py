@@ -10,9 +10,15 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from src.errors import UserError
+from src.models.pretrained import takes_weights
 from src.runtime import job_directory, run_directory
 
-_NORMALIZATION = re.compile(r"--data\.(?:init_args\.)?(mean|std|normalize)\b")
+_NORMALIZATION = re.compile(r"--(data\.)(?:init_args\.)?(mean|std|normalize)\b")
+_TRAINING = re.compile(
+    r"--(data\.)(?:init_args\.)?(augment|mix|drop_last|balanced)\b"
+    r"|--(model\.)(optimizer|lr_scheduler|lr_interval|layer_decay|label_smoothing|class_weights|compile)\b"
+)
+_PRETRAINED = re.compile(r"--(model\.net\.)(?:init_args\.|dict_kwargs\.)?(weights|pretrained|checkpoint_path)\b")
 
 
 def run_named_in(arguments: list[str]) -> Path | None:
@@ -41,7 +47,6 @@ def check_effect(config: Namespace, source: Path | None, new: bool, arguments: l
         arguments: of the command line.
     """
     initial = any(argument.startswith("--model.init_from") for argument in arguments)
-    normalization = next((name for one in arguments if (name := _NORMALIZATION.match(one))), None)
     resume, root = new and config.resume, config.trainer.default_root_dir
     if resume and root and Path(root).resolve() != Path(str(source)).resolve():
         raise UserError(
@@ -52,11 +57,21 @@ def check_effect(config: Namespace, source: Path | None, new: bool, arguments: l
         raise UserError(f"--resume takes the last checkpoint of {source}, so --ckpt_path has no effect; leave one out")
     if initial and (not new or resume or config.ckpt_path):
         raise UserError("model.init_from is for a new run, and has no effect on given weights; leave it out")
-    if normalization and (source or config.ckpt_path):
+    if (name := _named(_NORMALIZATION, arguments)) and (source or config.ckpt_path):
         raise UserError(
-            f"data.{normalization[1]} belongs to the model, whose normalization is saved with its weights, so it has "
-            "no effect; leave it out"
+            f"{name} belongs to the model, whose normalization is saved with its weights, so it has no effect; leave "
+            "it out"
         )
+    if source and (name := _named(_PRETRAINED, arguments)) and takes_weights(config.model.net):
+        raise UserError(f"{name} is for a new run, and has no effect on the weights of {source}; leave it out")
+    if source and not new and (name := _named(_TRAINING, arguments)):
+        raise UserError(f"{name} is of the training, and has no effect on the weights of {source}; leave it out")
+
+
+def _named(pattern: re.Pattern[str], arguments: list[str]) -> str | None:
+    """The first of the arguments that a pattern matches, without `init_args`."""
+    found = next((match for one in arguments if (match := pattern.match(one))), None)
+    return "".join(filter(None, found.groups())) if found else None
 
 
 def check_duration(trainer: Namespace) -> None:

@@ -215,7 +215,13 @@ class ImageFolder(ImageDataModule):
         return replace(super().spec, white=self._cache.meta["white"])
 
     def use_spec(self, spec: ImageSpec) -> None:
-        """Also uses what becomes white, if nothing has been read yet."""
+        """Also uses what becomes white, if nothing has been read yet. Raises UserError if `white` is another value."""
+        if self.white and spec.white and {*self.white.values()} != {*spec.white.values()}:
+            known = ", ".join(f"{value:g}{f' in {kind} images' * bool(kind)}" for kind, value in spec.white.items())
+            raise UserError(
+                f"data.white {self.white['']:g} belongs to the model, for which white is {known}, so it has no effect; "
+                "leave it out"
+            )
         super().use_spec(spec)
         self._model_white = spec.white
 

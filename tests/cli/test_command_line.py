@@ -216,6 +216,13 @@ def test_the_home_folder_in_every_path(cli: Run, tiny: list[str], tmp_path: Path
         (["test", "--run=a", "--data.normalize=unit"], "data.normalize belongs to the model"),
         (["fit", "--resume=a", "--data.init_args.normalize=unit"], "data.normalize belongs to the model"),
         (["test", "--run=a", "--data.seed=3"], "data.seed is taken from seed_everything"),
+        (["test", "--run=a", "--data.augment+=Flip"], "data.augment is of the training"),
+        (["validate", "--run=a", "--data.init_args.balanced=true"], "data.balanced is of the training"),
+        (["predict", "--run=a", "--model.optimizer.lr=1"], "model.optimizer is of the training"),
+        (
+            ["fit", "--resume=a", "--model.net=torchvision.models.resnet18", "--model.net.weights=DEFAULT"],
+            "model.net.weights is for a new run",
+        ),
     ],
 )
 def test_an_argument_without_effect_is_refused(

@@ -129,6 +129,14 @@ def test_an_evaluation_uses_the_white_of_the_model(tmp_path: Path) -> None:
     evaluated.setup("validate")
     assert grays(evaluated, "train", torch.arange(2)) == {round(1000 / 4095 * 255)}
     assert evaluated.spec.white == model.white
+    evaluated = data(tmp_path / "p", test_fraction=0.0, white=4095)  # as in the configuration of a run
+    evaluated.use_spec(model)
+    other = data(tmp_path / "p", test_fraction=0.0, white=1023)
+    with pytest.raises(
+        UserError, match=r"data\.white 1023 belongs to the model, .* white is 4095 in 16-bit PNG images"
+    ):
+        other.use_spec(model)
+    other.use_spec(dataclasses.replace(model, white={}))  # which was trained on images of 8 bits
 
 
 def labeled(folder: Path, rows: list[str], **kwargs) -> ImageFolder:
