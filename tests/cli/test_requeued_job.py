@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 import yaml
 from lightning import Callback, LightningModule, Trainer
+from torch import nn
 
 from src.runtime import job_directory
 from tests.toys import last_checkpoint, logged_scalars
@@ -79,3 +81,41 @@ def test_the_unchanged_command_continues_the_run_with_its_own_configuration(
     assert "nothing is left to train" in caplog.text
     assert torch.equal(last_checkpoint(directory)["state_dict"]["net.0.weight"], saved["state_dict"]["net.0.weight"])
     assert {name: len(values) for name, values in logged_scalars(directory).items()}["train/loss"] == 2
+
+
+class Pretrained(nn.Sequential):
+    """A network whose pretrained weights are in a file."""
+
+    def __init__(self, pretrained: bool = False, num_classes: int = 10) -> None:
+        super().__init__(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, num_classes))
+        if pretrained:
+            self.load_state_dict(torch.load("weights.pth"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "weights",
+    [
+        ["--model.init_from=source"],
+        ["--model.net=tests.cli.test_requeued_job.Pretrained", "--model.net.pretrained=true"],
+    ],
+    ids=["init_from", "pretrained"],
+)
+def test_the_unchanged_command_resumes_a_run_that_began_with_given_weights(
+    weights: list[str], job: Callable[..., Path], recipe: Path, cli: Run
+) -> None:
+    """Bit-identical with an uninterrupted run, although the weights are gone by then, and its arguments would have no
+    effect on another run that is resumed."""
+    torch.save(Pretrained().state_dict(), "weights.pth")
+    cli("fit", "--config=recipe.yaml", "--seed_everything=3", "--trainer.default_root_dir=source")
+    command = ["--config=recipe.yaml", *weights, "--data.normalize=standard", "--data.augment+=Flip"]
+    cli("fit", *command, "--trainer.default_root_dir=whole")
+    stop = ["--trainer.callbacks=tests.cli.test_requeued_job.Stop", "--trainer.callbacks.step=5"]
+    with pytest.raises(SystemExit) as stopped:
+        job(0, *command, *stop)
+    assert stopped.value.code == 138
+    Path("weights.pth").unlink()
+    shutil.rmtree("source")
+    resumed, whole = last_checkpoint(job(1, *command, *stop)), last_checkpoint(Path("whole"))
+    assert resumed["global_step"] == 8 and resumed["spec"] == whole["spec"]
+    torch.testing.assert_close(resumed["state_dict"], whole["state_dict"], rtol=0, atol=0)
