@@ -96,8 +96,11 @@ class Classifier(LightningModule):
         if loss and label_smoothing:
             raise ValueError(f"label_smoothing {label_smoothing} is of the default loss; give it to model.loss instead")
         of_each = class_weights if isinstance(class_weights, list) else [1.0] * num_classes
-        if len(of_each) != num_classes or min(of_each) < 0 or class_weights not in (of_each, "balanced", None):
-            raise ValueError(f"class_weights {class_weights} must be {num_classes} numbers of at least 0, or balanced")
+        usable = len(of_each) == num_classes and all(weight >= 0 for weight in of_each) and any(of_each)
+        if not usable or class_weights not in (of_each, "balanced", None):
+            raise ValueError(
+                f"class_weights {class_weights} must be {num_classes} numbers of at least 0, not all 0, or balanced"
+            )
         if num_classes < 2:
             raise ValueError(f"num_classes {num_classes} must be at least 2")
         if not 0 < layer_decay <= 1:
@@ -128,6 +131,7 @@ class Classifier(LightningModule):
         self.normalization: Normalization | None = None  # of the images that its initial weights were trained on
         self.task = (MultiLabel if multi_label else SingleLabel)(num_classes)
         own = metrics or {}
+        self.own_metrics = tuple(own)
         self.train_metrics = self.task.metrics("train", own)
         self.val_metrics = self.task.metrics("val", own)
         self.test_metrics = self.task.metrics("test", own)

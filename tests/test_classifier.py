@@ -111,9 +111,12 @@ def test_class_weights_multiply_the_training_loss(tmp_path: Path, monkeypatch: p
     model.eval()
     torch.testing.assert_close(model._losses(batch())[0], losses_B)
     assert "class_weights_K" not in model.state_dict()
-    with pytest.raises(ValueError, match=r"class_weights \[1\] must be 3 numbers of at least 0, or balanced"):
+    with pytest.raises(ValueError, match=r"class_weights \[1\] must be 3 numbers of at least 0, not all 0"):
         classifier(class_weights=[1])
-    with pytest.raises(ValueError, match="class_weights equal must be 3 numbers of at least 0, or balanced"):
+    for wrong in ([0, 0, 0], [1, 1, -1], [1, 1, float("nan")]):
+        with pytest.raises(ValueError, match="must be 3 numbers of at least 0, not all 0, or balanced"):
+            classifier(class_weights=wrong)
+    with pytest.raises(ValueError, match="class_weights equal must be 3 numbers of at least 0, not all 0, or balanced"):
         classifier(class_weights="equal")
 
 

@@ -76,11 +76,9 @@ def _named(pattern: re.Pattern[str], arguments: list[str]) -> str | None:
 
 def check_duration(trainer: Namespace) -> None:
     """Raises UserError if training would have no steps or no end."""
-    for name in ("max_epochs", "max_steps", "limit_train_batches", "accumulate_grad_batches"):
+    for name in ("max_epochs", "max_steps", "limit_train_batches"):
         if trainer[name] == 0:
             raise UserError(f"trainer.{name} is 0, so there is nothing to train; set at least 1")
-    if trainer.check_val_every_n_epoch == 0:
-        raise UserError("trainer.check_val_every_n_epoch is 0; for no validation, set trainer.limit_val_batches 0")
     # Lightning's default is 1,000 epochs.
     if trainer.max_epochs is None and trainer.max_steps == -1 and not trainer.max_time:
         raise UserError("trainer.max_epochs is not set; set it, or trainer.max_steps, or trainer.max_time")

@@ -24,6 +24,16 @@ _ARGUMENTS = {
     "use_distributed_sampler": (True, "the data module distributes batches itself, each sample once; leave it false"),
     "barebones": (True, "it removes the callbacks that save, resume and report a run; use lightning.Trainer for it"),
 }
+# Numbers with which Lightning fails after an epoch, never steps the optimizer, or ignores the argument.
+_POSITIVE = {
+    "accumulate_grad_batches": "it is the number of batches of a step; set 1 for one",
+    "check_val_every_n_epoch": "for no validation, set trainer.limit_val_batches 0",
+    "val_check_interval": "for no validation, set trainer.limit_val_batches 0",
+}
+_NOT_NEGATIVE = {
+    "gradient_clip_val": "set null for no clipping",
+    "log_every_n_steps": "set trainer.logger false to log nothing",
+}
 _CALLBACKS: dict[type[Callback], str] = {
     LearningRateFinder: "changes the learning rate to one that is not in config.yaml, and again when a run is resumed; "
     "compare short runs with different model.optimizer.init_args.lr",
@@ -48,6 +58,10 @@ def check_arguments(callbacks: Sequence[Callback], arguments: dict[str, Any]) ->
     for name, (refused, reason) in _ARGUMENTS.items():
         if arguments.get(name) is refused:
             raise UserError(f"trainer.{name} {str(refused).lower()} is not supported: {reason}")
+    for name, advice in (_POSITIVE | _NOT_NEGATIVE).items():
+        value = arguments.get(name)
+        if isinstance(value, int | float) and not (value > 0 or (value == 0 and name in _NOT_NEGATIVE)):
+            raise UserError(f"trainer.{name} {value} is {'not above' if name in _POSITIVE else 'below'} 0; {advice}")
     _check_strategy(arguments.get("strategy"))
     for callback in callbacks:
         if reason := _CALLBACKS.get(type(callback)):

@@ -54,6 +54,23 @@ def test_an_argument_that_is_refused(argument: str, value: bool, tmp_path: Path)
         trainer(tmp_path, **{argument: value})
 
 
+@pytest.mark.parametrize(
+    ("argument", "value", "words"),
+    [
+        ("accumulate_grad_batches", 0, "not above 0; .* set 1 for one"),
+        ("accumulate_grad_batches", -1, "not above 0"),  # Lightning never steps the optimizer
+        ("check_val_every_n_epoch", 0, "not above 0; for no validation, set trainer.limit_val_batches 0"),
+        ("val_check_interval", 0, "not above 0; for no validation"),
+        ("val_check_interval", float("nan"), "not above 0"),
+        ("gradient_clip_val", -0.5, "below 0; set null for no clipping"),  # Lightning does not clip
+        ("log_every_n_steps", -1, "below 0"),
+    ],
+)
+def test_a_number_out_of_range_is_refused(argument: str, value: float, words: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"trainer.{argument} {value} is {words}"):
+        trainer(tmp_path, **{argument: value})
+
+
 @pytest.mark.parametrize("strategy", ["fsdp", FSDPStrategy(), ModelParallelStrategy()])
 def test_a_strategy_with_checkpoints_of_its_own_is_refused(strategy: Strategy | str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"is not supported: Lightning saves .* use src\.runtime\.fsdp\.FSDP"):
