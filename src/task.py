@@ -89,14 +89,23 @@ class Task(ABC):
         """The loss, the metrics of the task and those of a user.
 
         Raises:
-            ValueError: if one of the user's has the name of another.
+            ValueError: if one of the user's has the name of another, or does not take the number of classes.
         """
         metrics: dict[str, Metric | MetricCollection] = {"loss": MeanMetric(nan_strategy="disable")}
         metrics |= self._own_metrics(stage)
         if taken := [name for name in own if name in {*metrics, *self.reserved}]:
             raise ValueError(f"metrics has {', '.join(taken)}, which every run has; choose another name")
-        metrics |= {name: make(self.num_classes) for name, make in own.items()}
+        metrics |= {name: self._built(name, make) for name, make in own.items()}
         return MetricCollection(metrics, prefix=f"{stage}/", compute_groups=False)
+
+    def _built(self, name: str, make: MetricCallable) -> Metric:
+        try:
+            return make(self.num_classes)
+        except Exception as error:
+            raise ValueError(
+                f"metrics {name} cannot be built with the number of classes, {self.num_classes}, as its first "
+                f"argument: {error}. Choose a class for it, such as torchmetrics.classification.MulticlassF1Score"
+            ) from error
 
 
 class SingleLabel(Task):

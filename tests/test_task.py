@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchmetrics import Accuracy
 from torchmetrics.classification import MulticlassF1Score, MultilabelF1Score
 
 from src.errors import UserError
@@ -92,3 +93,9 @@ def test_the_metrics_of_each_stage() -> None:
 def test_a_metric_of_any_stage_has_a_reserved_name(task: Task, name: str) -> None:
     with pytest.raises(ValueError, match=f"metrics has {name}, which every run has"):
         task.metrics("train", {name: MultilabelF1Score})
+
+
+def test_a_metric_that_does_not_take_the_number_of_classes_is_named() -> None:
+    make: Any = Accuracy  # whose first argument is the task
+    with pytest.raises(ValueError, match="metrics mine cannot be built with the number of classes, 3, as its first"):
+        SingleLabel(3).metrics("train", {"mine": make})

@@ -23,11 +23,13 @@ from src.data import ImageDataModule
 from src.errors import UserError
 from src.models.class_activation import evaluating
 from src.runtime.run_checkpoints import RunCheckpoints
+from src.runtime.task_check import check_task
 
 
 class PreflightCheck(Callback):
     """Checks before the first step that the network takes the images and returns one logit per class; and before
-    training that it does so in training mode, that monitored metrics exist, and that the schedule is long enough."""
+    training that it does so in training mode, that monitored metrics exist, that the loss and the metrics take what
+    they get, and that the schedule is long enough."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         data = trainer.datamodule  # pyright: ignore[reportAttributeAccessIssue]
@@ -54,6 +56,8 @@ class PreflightCheck(Callback):
         # Without an epoch's validation, Lightning does not yet know other loaders.
         samples = len(data.val_indices) if isinstance(data, ImageDataModule) else 1
         validates = bool(samples and trainer.limit_val_batches)  # pyright: ignore[reportAttributeAccessIssue]
+        if isinstance(pl_module, Classifier):
+            check_task(pl_module)
         check_optimizers(trainer.optimizers, trainer.world_size)
         check_monitors(trainer, pl_module, trainer.lr_scheduler_configs, validates)
         check_schedules(trainer, trainer.lr_scheduler_configs, trainer.num_training_batches)

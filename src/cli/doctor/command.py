@@ -98,6 +98,7 @@ class DoctorCLI(CLI):
             yield Finding("FAIL", "folder", f"{directory} already holds a run; resume it with --resume {directory}")
         else:
             yield check("folder", machine.writable, directory, "trainer.default_root_dir")
+        yield check("loss and metrics", training.task, model)
         yield (found := check("optimizer", training.optimizer, model))
         if found.level == "ok":
             if self.trainer and hasattr(data, "train_indices"):

@@ -20,6 +20,7 @@ from src.models.class_activation import evaluating
 from src.runtime import run_directory
 from src.runtime.optimizer_modes import has_modes
 from src.runtime.preflight import check_monitors, check_network, check_schedules, smallest_batch
+from src.runtime.task_check import check_task
 from src.runtime.trainer import Trainer
 
 
@@ -99,6 +100,13 @@ def schedule(trainer: Trainer, model: Classifier, data: ImageDataModule) -> str:
     check_monitors(trainer, model, schedules, validates)
     check_schedules(trainer, schedules, batches)
     return type(schedules[0].scheduler).__name__ if schedules else "constant learning rate"
+
+
+def task(model: Classifier) -> str:
+    """Whether the loss and the metrics take what they get."""
+    check_task(model)
+    loss = "cross-entropy" if model.loss is None else getattr(model.loss, "__name__", type(model.loss).__name__)
+    return ", ".join([loss, *model.own_metrics])
 
 
 def optimizer(model: Classifier) -> str:

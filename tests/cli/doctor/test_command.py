@@ -65,7 +65,17 @@ def test_a_valid_configuration(report: Report, tiny: list[str]) -> None:
     expected = ["machine", "configuration", "processes", "trainer", "precision", "data", "classes"]
     assert subjects(lines, "ok", "note") == [
         *expected,
-        *("memory", "batches", "network", "memory format", "folder", "optimizer", "schedule", "disk"),
+        *(
+            "memory",
+            "batches",
+            "network",
+            "memory format",
+            "folder",
+            "loss and metrics",
+            "optimizer",
+            "schedule",
+            "disk",
+        ),
     ]
     assert "ok    trainer: 1 x CPU per node, 1 node(s)" in lines
 
