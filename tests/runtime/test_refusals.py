@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lightning import Callback
@@ -66,7 +67,7 @@ def test_an_argument_that_is_refused(argument: str, value: bool, tmp_path: Path)
         ("log_every_n_steps", -1, "below 0"),
     ],
 )
-def test_a_number_out_of_range_is_refused(argument: str, value: float, words: str, tmp_path: Path) -> None:
+def test_a_number_out_of_range_is_refused(argument: str, value: Any, words: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=f"trainer.{argument} {value} is {words}"):
         trainer(tmp_path, **{argument: value})
 
