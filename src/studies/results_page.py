@@ -6,13 +6,14 @@ import math
 import re
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from os.path import relpath
 from pathlib import Path
 from typing import NamedTuple
 
 from src.studies.recipe_results import METRICS, Configuration, RecipeResults, Result, differences
 from src.studies.statistics import Summary, summarize
+from src.studies.tables import markdown
 
 # `#   result   ...` in the head of a recipe, with the lines that continue it.
 _LINE = r"^#   {} +(.*(?:\n#     .*)*)$"
@@ -35,19 +36,12 @@ code that differed from the commit.
 
 
 class RecipeRow(NamedTuple):
-    """A recipe in the table.
+    """A recipe in the table."""
 
-    Args:
-        path: of its file.
-        head: the comment at its start.
-        runs: of its present configuration.
-        outdated: for each run of an earlier one, what differs.
-    """
-
-    path: str
-    head: str
-    runs: list[Result]
-    outdated: list[str]
+    path: str  # of its file
+    head: str  # the comment at its start
+    runs: list[Result]  # of its present configuration
+    outdated: list[str]  # for each run of an earlier one, what differs
 
     @property
     def name(self) -> str:
@@ -73,12 +67,8 @@ class RecipeRow(NamedTuple):
 
 
 def rows(results: RecipeResults, present: dict[str, tuple[Configuration, set[str]]]) -> list[RecipeRow]:
-    """One row per recipe.
-
-    Args:
-        results: of the runs.
-        present: for each recipe with runs, its configuration as it is now, and the keys that its file states.
-    """
+    """One row per recipe; `present` has, of each with runs, its configuration as it is now, and the keys that its file
+    states."""
     found = []
     for path in results.recipes:
         runs, outdated = [], []
@@ -92,12 +82,7 @@ def rows(results: RecipeResults, present: dict[str, tuple[Configuration, set[str
 
 
 def as_markdown(table: Sequence[RecipeRow], page: Path) -> str:
-    """The page.
-
-    Args:
-        table: its rows.
-        page: where it will be, for links.
-    """
+    """The page, with links that are relative to where it will be."""
     return "\n".join(_lines(table, page))
 
 
@@ -112,12 +97,12 @@ def _lines(table: Sequence[RecipeRow], page: Path) -> Iterator[str]:
         [_link(row, page), *([notebooks[row.path] or ""] if shown else []), *_accuracies(row), *_multiply_adds(row)]
         for row in table
     )
-    yield from _table([*names, "multiply-adds per image", "in training"], cells)
+    yield from markdown([*names, "multiply-adds per image", "in training"], cells)
     yield from (f"{note}\n" for row in table for note in _notes(row))
     yield "## Time"
     yield ""
     yield _TIMES
-    yield from _table(
+    yield from markdown(
         ("recipe", "hardware", "precision", "runs", "training", "versions", "commit"),
         (
             (row.name, hardware, precision, len(runs), _duration(_seconds(runs)), _versions(runs), _commits(runs))
@@ -125,13 +110,6 @@ def _lines(table: Sequence[RecipeRow], page: Path) -> Iterator[str]:
             for hardware, precision, runs in row.by_machine()
         ),
     )
-
-
-def _table(names: Sequence[str], cells: Iterable[Sequence[object]]) -> Iterator[str]:
-    yield f"| {' | '.join(names)} |"
-    yield "|" + " --- |" * len(names)
-    yield from (f"| {' | '.join(map(str, row))} |" for row in cells)
-    yield ""
 
 
 def _link(row: RecipeRow, page: Path) -> str:
@@ -157,8 +135,7 @@ def _accuracies(row: RecipeRow) -> tuple[str, str, str]:
 
 def _mean_std(found: tuple[str, Summary]) -> str:
     name, summary = found
-    spread = "" if math.isnan(summary.std) else f" ± {summary.std:.4f}"
-    return f"{summary.mean:.4f}{spread}{' (mean average precision)' if name == 'map' else ''}"
+    return summary.mean_std + (" (mean average precision)" if name == "map" else "")
 
 
 def _multiply_adds(row: RecipeRow) -> tuple[str, str]:

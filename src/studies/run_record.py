@@ -17,43 +17,36 @@ _NO_METRICS = ("epoch", "step", "lr-")
 
 @dataclass
 class RunRecord:
-    """A run.
-
-    Args:
-        directory: of the run.
-        recipe: the name of the folder that holds it.
-        state: `running`, `stopped` (by a signal), `finished`, or `died`.
-        started: the time of its first start, in ISO 8601.
-        epochs: that it has completed.
-        steps: of the optimizer.
-        seconds: of training, over all resumes, up to the last epoch that was completed.
-        metrics: of the best weights, where there is validation; else of the last; and of the test.
-        config: with dotted keys.
-        manifest: what it ran on, see `src.runtime.manifest`.
-        damaged: one line for each file that could not be read.
-    """
+    """A run."""
 
     directory: Path
-    recipe: str
-    state: str = "died"
-    started: str | None = None
-    epochs: int | None = None
-    steps: int = 0
-    seconds: float | None = None
+    recipe: str  # the name of the folder that holds it
+    state: str = "died"  # `running`, `stopped` (by a signal), `finished`, or `died`
+    started: str | None = None  # the time of its first start, in ISO 8601
+    epochs: int | None = None  # that it has completed
+    steps: int = 0  # of the optimizer
+    seconds: float | None = None  # of training, over all resumes, up to the last epoch that was completed
+    # Of the best weights, where there is validation; else of the last; and of the test.
     metrics: dict[str, float | None] = field(default_factory=dict)
-    config: dict[str, Any] = field(default_factory=dict)
-    manifest: dict[str, Any] = field(default_factory=dict)
-    damaged: list[str] = field(default_factory=list)
+    config: dict[str, Any] = field(default_factory=dict)  # with dotted keys
+    manifest: dict[str, Any] = field(default_factory=dict)  # what it ran on, see `src.runtime.manifest`
+    damaged: list[str] = field(default_factory=list)  # one line for each file that could not be read
 
     @property
     def name(self) -> str:
         """`recipe/run`, as the option --run takes it."""
         return f"{self.recipe}/{self.directory.name}"
 
+    def columns(self) -> dict[str, Any]:
+        """What every run has."""
+        return {
+            "run": self.name,
+            **{key: getattr(self, key) for key in ("recipe", "state", "started", "epochs", "seconds")},
+        }
+
     def values(self) -> dict[str, Any]:
         """Everything by which runs are selected and sorted."""
-        fixed = {key: getattr(self, key) for key in ("recipe", "state", "started", "epochs", "seconds")}
-        return {"run": self.name, **fixed, **self.metrics, **self.config}
+        return {**self.columns(), **self.metrics, **self.config}
 
 
 def read(directory: Path) -> RunRecord:

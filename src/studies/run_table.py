@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import shutil
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from src.studies import tables
 from src.studies.flat_config import as_text
 from src.studies.run_record import RunRecord
 from src.studies.run_selection import differing, short_names
@@ -28,12 +26,8 @@ def as_json(records: Sequence[RunRecord]) -> str:
     """A list with one object per run."""
     keys = differing(records)
     rows = [
-        {
-            **_fixed(record),
-            "metrics": record.metrics,
-            "differs": {k: record.config[k] for k in keys if k in record.config},
-        }
-        for record in records
+        {**one.columns(), "metrics": one.metrics, "differs": {k: one.config[k] for k in keys if k in one.config}}
+        for one in records
     ]
     return json.dumps(rows, indent=2) + "\n"
 
@@ -41,22 +35,14 @@ def as_json(records: Sequence[RunRecord]) -> str:
 def as_csv(records: Sequence[RunRecord]) -> str:
     """One row per run, one column per metric and per key that differs."""
     differences = _differences(records, differing(records))
-    rows = [{**_fixed(one), **one.metrics, **differs} for one, differs in zip(records, differences, strict=True)]
-    names = dict.fromkeys(name for row in rows for name in row)
-    writer = csv.DictWriter(file := io.StringIO(), list(names), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return file.getvalue()
+    return tables.as_csv(
+        [{**one.columns(), **one.metrics, **differs} for one, differs in zip(records, differences, strict=True)]
+    )
 
 
 def print_table(records: Sequence[RunRecord], sort_key: str | None = None) -> None:
-    """Prints one row per run. What differs has a column for each key if these fit into the terminal, else it
-    stands below the name of the run.
-
-    Args:
-        records: in the order of the rows.
-        sort_key: is shown, too.
-    """
+    """Prints one row per run, with the metric by which they are sorted. What differs has a column for each key if these
+    fit into the terminal, else it stands below the name of the run."""
     width = shutil.get_terminal_size((WIDTH, 0)).columns if sys.stdout.isatty() else WIDTH
     console = Console(width=width)
     keys = differing(records)
@@ -91,11 +77,6 @@ def _table(records: Sequence[RunRecord], metrics: Sequence[str], keys: dict[str,
             *(Text(values.get(key, "")) for key in (() if joined else keys)),
         )
     return table
-
-
-def _fixed(record: RunRecord) -> dict[str, Any]:
-    names = ("recipe", "state", "started", "epochs", "seconds")
-    return {"run": record.name, **{name: getattr(record, name) for name in names}}
 
 
 def _differences(records: Sequence[RunRecord], keys: Sequence[str]) -> list[dict[str, str]]:

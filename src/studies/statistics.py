@@ -27,6 +27,14 @@ class Summary(NamedTuple):
     def excludes_zero(self) -> bool:
         return self.low > 0 or self.high < 0
 
+    @property
+    def mean_std(self) -> str:
+        return f"{self.mean:.4f}" + ("" if math.isnan(self.std) else f" ± {self.std:.4f}")
+
+    def as_json(self) -> dict[str, float | None]:
+        """null in place of NaN, which JSON has not."""
+        return {name: None if math.isnan(value) else value for name, value in self._asdict().items()}
+
 
 def summarize(values: Sequence[float], folds: bool = False) -> Summary:
     """The interval of t.
@@ -38,7 +46,7 @@ def summarize(values: Sequence[float], folds: bool = False) -> Summary:
     """
     n, mean = len(values), statistics.fmean(values)
     if n < 2:
-        return Summary(n, mean, math.nan, math.nan, math.nan)
+        return Summary(n, mean, std=math.nan, low=math.nan, high=math.nan)
     std = statistics.stdev(values)
     half = t_quantile(LEVEL, n - 1) * std * math.sqrt(1 / n + (1 / (n - 1) if folds else 0))
     return Summary(n, mean, std, mean - half, mean + half)
@@ -81,14 +89,9 @@ class McNemar(NamedTuple):
 
 
 def mcnemar(first: Sequence[bool], second: Sequence[bool]) -> McNemar:
-    """Compares two classifiers on the same samples by the exact test.
-
-    Args:
-        first: whether one classifies each sample correctly.
-        second: the same of the other.
-    """
+    """Compares two classifiers, by whether each is right on the same samples, by the exact test."""
     pairs = list(zip(first, second, strict=True))
-    b, c = sum(one and not other for one, other in pairs), sum(other and not one for one, other in pairs)
+    b, c = pairs.count((True, False)), pairs.count((False, True))
     n, tail = b + c, 0
     ways = 1  # to choose k of n
     for k in range(min(b, c) + 1):

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from filelock import FileLock
 
 from src.runtime import run_directory
-from src.studies import predictions
+from src.studies import predictions, tables
 from src.studies.flat_config import as_text
 from src.studies.run_selection import differing
-from src.studies.statistics import McNemar, Summary
+from src.studies.statistics import Summary
 from src.studies.study_summary import Comparison, StudySummary
 
 _OF_A_MEMBER = {"seed_everything", "data.seed", "data.fold"}  # the keys in which the runs of a recipe differ
-_OF_A_MACHINE = (
-    "git",
-    "packages",
-    "hardware",
-    "precision",
-    "processes",
-)  # the entries of manifest.json that should not
+_OF_A_MACHINE = ("git", "packages", "hardware", "precision", "processes")  # entries of manifest.json that should not
 
 
 def write(summary: StudySummary) -> str:
@@ -54,7 +45,7 @@ def _lines(summary: StudySummary) -> Iterator[str]:
     study, unit, metric = summary.study, summary.unit, summary.metric
     yield f"# Study {study.directory.name}"
     yield ""
-    yield from _table(
+    yield from tables.markdown(
         ("recipe", f"{unit}s", f"mean {metric}", "std", "95 % interval of the mean", "lowest", "highest"),
         (_row(summary, recipe) for recipe in study.recipes),
     )
@@ -76,24 +67,18 @@ def _lines(summary: StudySummary) -> Iterator[str]:
     if others := [one for recipe in study.recipes for one in summary.summaries(recipe) if one != metric]:
         yield "## Other metrics"
         yield ""
+        found = [summary.summaries(recipe) for recipe in study.recipes]
         rows = (
-            (name, *(_mean_std(summary.summaries(recipe).get(name)) for recipe in study.recipes))
+            (name, *(own[name].mean_std if name in own else "missing" for own in found))
             for name in dict.fromkeys(others)
         )
-        yield from _table(("metric", *study.recipes), rows)
+        yield from tables.markdown(("metric", *study.recipes), rows)
     if comparisons := summary.comparisons():
         yield from _comparisons(comparisons, summary)
     if notes := list(_notes(summary)):
         yield "## Notes"
         yield ""
         yield from (f"- {note}" for note in notes)
-
-
-def _table(names: Sequence[str], rows: Iterator[Sequence[object]]) -> Iterator[str]:
-    yield f"| {' | '.join(names)} |"
-    yield "|" + " --- |" * len(names)
-    yield from (f"| {' | '.join(map(str, row))} |" for row in rows)
-    yield ""
 
 
 def _row(summary: StudySummary, recipe: str) -> Sequence[object]:
@@ -121,7 +106,7 @@ def _comparisons(comparisons: Sequence[Comparison], summary: StudySummary) -> It
         for one in comparisons
     )
     names = ("recipe", f"{summary.unit}s of both", f"mean difference in {summary.metric}", "95 % interval", "")
-    yield from _table(names, rows)
+    yield from tables.markdown(names, rows)
     yield f"Pairs of the same {summary.unit} are compared. The intervals are not adjusted for several comparisons."
     yield ""
     for one in comparisons:
@@ -131,7 +116,9 @@ def _comparisons(comparisons: Sequence[Comparison], summary: StudySummary) -> It
             tests = [(str(seed), test) for seed, test in one.by_seed.items()]
             tests += [("vote of the seeds", one.of_votes)] if one.of_votes else []
             rows = ((name, test.only_first, test.only_second, f"{test.p:.3g}") for name, test in tests)
-            yield from _table(("seed", f"only {one.recipe} is right", f"only {one.reference} is right", "p"), rows)
+            yield from tables.markdown(
+                ("seed", f"only {one.recipe} is right", f"only {one.reference} is right", "p"), rows
+            )
 
 
 def _verdict(one: Comparison) -> str:
@@ -168,12 +155,6 @@ def _interval(summary: Summary, sign: str = "") -> str:
     return "unknown" if math.isnan(summary.low) else f"{summary.low:{sign}.4f} to {summary.high:{sign}.4f}"
 
 
-def _mean_std(summary: Summary | None) -> str:
-    if summary is None:
-        return "missing"
-    return _number(summary.mean) + ("" if math.isnan(summary.std) else f" ± {summary.std:.4f}")
-
-
 def as_csv(summary: StudySummary) -> str:
     """One row per run."""
     rows = []
@@ -182,11 +163,7 @@ def as_csv(summary: StudySummary) -> str:
         if record := summary.records.get(member):
             row |= {"seconds": record.seconds, **summary.metrics(member)}
         rows.append({**row, "finished": member in summary.records})
-    names = dict.fromkeys(name for row in rows for name in row)
-    writer = csv.DictWriter(file := io.StringIO(), list(names), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return file.getvalue()
+    return tables.as_csv(rows)
 
 
 def as_json(summary: StudySummary) -> str:
@@ -200,7 +177,7 @@ def as_json(summary: StudySummary) -> str:
         "recipes": {
             recipe: {
                 "values": summary.units[recipe],
-                "summaries": {name: found._asdict() for name, found in summary.summaries(recipe).items()},
+                "summaries": {name: found.as_json() for name, found in summary.summaries(recipe).items()},
             }
             for recipe in study.recipes
         },
@@ -208,26 +185,13 @@ def as_json(summary: StudySummary) -> str:
             {
                 "recipe": one.recipe,
                 "reference": one.reference,
-                "difference": one.difference._asdict(),
+                "difference": one.difference.as_json(),
                 f"{summary.unit}s_needed": one.needed,
-                "mcnemar": {str(seed): _test(test) for seed, test in one.by_seed.items()},
-                "mcnemar_of_votes": _test(one.of_votes) if one.of_votes else None,
+                "mcnemar": {seed: test._asdict() for seed, test in one.by_seed.items()},
+                "mcnemar_of_votes": one.of_votes._asdict() if one.of_votes else None,
             }
             for one in summary.comparisons()
         ],
         "notes": list(_notes(summary)),
     }
-    return json.dumps(_finite(content), indent=2) + "\n"
-
-
-def _test(test: McNemar) -> dict[str, float]:
-    return test._asdict()
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no NaN."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return json.dumps(content, indent=2, allow_nan=False) + "\n"

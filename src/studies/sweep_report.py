@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from src.runtime import run_directory
 from src.studies.flat_config import as_text
 from src.studies.optuna_study import PRUNING, settings_of
 from src.studies.run_selection import short_names
+from src.studies.tables import markdown
 
 BEST = "best.yaml"
 
@@ -25,7 +26,7 @@ def write(directory: Path, study: optuna.Study) -> str:
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
     sign = -1 if study.direction == optuna.study.StudyDirection.MAXIMIZE else 1
     best = min(complete, key=lambda trial: (sign * trial.value, trial.number), default=None)
-    text = "\n".join(_lines(directory.name, metric, trials, best)) + "\n"
+    text = "\n".join(_lines(directory.name, metric, trials, best))
     run_directory.write_text(directory / "sweep.md", text)
     if best:
         head = f"# The best of {len(trials)} trials of the sweep {directory.name}: {metric} {best.value:.4f}\n"
@@ -41,15 +42,14 @@ def _lines(name: str, metric: str, trials: list[Any], best: Any) -> Iterator[str
     yield f"The best trial is {best.number}, as the recipe `{BEST}`." if best else "No trial is complete."
     yield ""
     keys = short_names(list(dict.fromkeys(key for trial in trials for key in trial.params)))
-    yield f"| trial | state | {metric} | {' | '.join(keys.values())} |"
-    yield "|" + " --- |" * (3 + len(keys))
-    for trial in trials:
-        value = "" if trial.value is None else f"{trial.value:.4f}"
-        state = trial.state.name.lower()
-        if trial.state == TrialState.PRUNED:
-            state += f" after epoch {trial.last_step + 1}"
-        params = [_text(trial.params[key]) if key in trial.params else "" for key in keys]
-        yield f"| {trial.number} | {state} | {value} | {' | '.join(params)} |"
+    yield from markdown(("trial", "state", metric, *keys.values()), (_row(trial, keys) for trial in trials))
+
+
+def _row(trial: Any, keys: Iterable[str]) -> list[object]:
+    after = f" after epoch {trial.last_step + 1}" if trial.state == TrialState.PRUNED else ""
+    value = "" if trial.value is None else f"{trial.value:.4f}"
+    params = [_text(trial.params[key]) if key in trial.params else "" for key in keys]
+    return [trial.number, trial.state.name.lower() + after, value, *params]
 
 
 def _text(value: Any) -> str:
