@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from src.errors import UserError
 from src.runtime import run_directory
 from src.studies import study_report
 from src.studies.processes import Stopped
-from src.studies.study import Study, parse_seeds
+from src.studies.study import Study
 from src.studies.study_summary import StudySummary
 
 _EPILOG = """Other arguments are those of `fit`, for all runs. The same command continues a study that was interrupted,
@@ -27,7 +28,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--config", type=Path, nargs="+", action="extend", required=True, metavar="FILE",
         help="a recipe; the others are compared with the first",
     )  # fmt: skip
-    parser.add_argument("--seeds", type=_seeds, default=[0], help="0..9, or 0,3,5 (default: 0)")
+    parser.add_argument("--seeds", type=parse_seeds, default=[0], help="0..9, or 0,3,5 (default: 0)")
     parser.add_argument("--folds", type=int, help="of a stratified cross-validation, which reads no test set")
     parser.add_argument("--name", help="the study is logs/NAME (default: study_ and the names of the recipes)")
     parser.add_argument(
@@ -49,11 +50,15 @@ def run_study(arguments: list[str]) -> int:
         return stop.code
 
 
-def _seeds(text: str) -> list[int]:
-    try:
-        return parse_seeds(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from error
+def parse_seeds(text: str) -> list[int]:
+    """`0..9` is the seeds from 0 to 9, `0,3,5` these three. Raises ArgumentTypeError if it is neither."""
+    if match := re.fullmatch(r"(\d+)\.\.(\d+)", text):
+        seeds = list(range(int(match[1]), int(match[2]) + 1))
+    else:
+        seeds = [int(one) for one in text.split(",") if one.strip().isdecimal()]
+    if len(set(seeds)) < max(1, text.count(",") + 1):
+        raise argparse.ArgumentTypeError(f"{text} are not different seeds; use 0..9 or 0,3,5")
+    return seeds
 
 
 def _run(given: argparse.Namespace, others: list[str]) -> int:

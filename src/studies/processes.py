@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+
+from src.runtime import run_directory
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 POLL_SECONDS = 0.1
@@ -27,12 +30,18 @@ class Stopped(Exception):
         self.code = 128 + number
 
 
-class Claim:
-    """A lock that the process of a command inherits, so that it is held as long as that process lives, although the
-    one that has started it may be killed before. Another process on another machine respects it where the file system
-    has locks for all of them."""
+def output_of(run: Path) -> Path:
+    """The file of the output of a run."""
+    return run.parent / "output" / f"{run.name}.txt"
 
-    def __init__(self, path: Path) -> None:
+
+class Claim:
+    """The lock of a run. The process of the run inherits it, so that it is held as long as that process lives, although
+    the one that has started it may be killed before. Another process on another machine respects it where the file
+    system has locks for all of them."""
+
+    def __init__(self, run: Path) -> None:
+        path = output_of(run).with_suffix(".lock")
         path.parent.mkdir(parents=True, exist_ok=True)
         self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
 
@@ -50,19 +59,13 @@ class Claim:
 
 @dataclass
 class Job:
-    """A command of `python -m src`.
+    """A command of `python -m src` that begins a run, or resumes it."""
 
-    Args:
-        arguments: of it.
-        output: the file to which its output is appended.
-        claim: is released when the process ends.
-        ended: is called with its exit code.
-    """
-
-    arguments: list[str]
-    output: Path
-    claim: Claim
-    ended: Callable[[int], None]
+    run: Path  # its directory
+    arguments: list[str]  # of the command
+    claim: Claim  # is released when the process ends
+    ended: Callable[[int], None]  # is called with its exit code
+    about: str = ""  # is added to the line that is printed
 
 
 def run(jobs: Iterator[Job | None], processes: int) -> None:
@@ -100,9 +103,12 @@ def run(jobs: Iterator[Job | None], processes: int) -> None:
 
 
 def _start(job: Job, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    job.output.parent.mkdir(parents=True, exist_ok=True)
+    resumes, path = run_directory.is_resumable(job.run), output_of(job.run)
+    if not resumes:  # what it has written before its first checkpoint
+        shutil.rmtree(job.run, ignore_errors=True)
+    print(f"{job.run.name} {'resumes' if resumes else 'starts'}, with its output in {path}{job.about}", flush=True)
     try:
-        with job.output.open("ab") as output:
+        with path.open("ab") as output:
             return subprocess.Popen(
                 [*COMMAND, *job.arguments],
                 stdin=subprocess.DEVNULL,
@@ -152,7 +158,7 @@ def _gpus(environ: Mapping[str, str]) -> list[str]:
     return [str(number) for number in range(len(list(Path("/dev").glob("nvidia[0-9]*"))))]
 
 
-def last_lines(path: Path, number: int = 5) -> str:
-    """The end of an output that is not empty."""
-    lines = [line for line in path.read_text(errors="replace").splitlines() if line.strip()] if path.is_file() else []
-    return "\n".join(f"    {line}" for line in lines[-number:])
+def last_lines(run: Path) -> str:
+    """The end of the output of a run that has ended."""
+    lines = [line for line in output_of(run).read_text(errors="replace").splitlines() if line.strip()]
+    return "\n".join(f"    {line}" for line in lines[-5:])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -30,27 +30,16 @@ CHECKPOINTS = "trainer.default_callbacks.checkpoints"
 
 @dataclass
 class Sweep:
-    """Trials, and what they have in common.
-
-    Args:
-        directory: of the sweep.
-        recipe: its file.
-        space: the file of the search space.
-        arguments: of all fits, in addition to the recipe.
-        sampler: the name of a class of `optuna.samplers`, and its arguments as KEY=VALUE.
-        pruner: likewise of `optuna.pruners`.
-        storage: a URL of Optuna's; None for a file of SQLite in the directory.
-        seed: of the sampler.
-    """
+    """Trials, and what they have in common."""
 
     directory: Path
     recipe: Path
-    space: Path
-    arguments: list[str] = field(default_factory=list)
-    sampler: Sequence[str] = ("TPESampler",)
-    pruner: Sequence[str] = ("MedianPruner",)
-    storage: str | None = None
-    seed: int = 0
+    space: Path  # the file of the search space
+    arguments: list[str] = field(default_factory=list)  # of all fits, in addition to the recipe
+    sampler: Sequence[str] = ("TPESampler",)  # the name of a class of `optuna.samplers`, and its arguments as KEY=VALUE
+    pruner: Sequence[str] = ("MedianPruner",)  # likewise of `optuna.pruners`
+    storage: str | None = None  # a URL of Optuna's; None for a file of SQLite in the directory
+    seed: int = 0  # of the sampler
     failed: dict[str, str] = field(default_factory=dict)  # by this process, with the end of their output
     interrupted: set[int] = field(default_factory=set)
 
@@ -69,15 +58,16 @@ class Sweep:
         optuna_study.by_name(optuna.pruners, self.pruner)
         begun = (self.directory / SETTINGS).is_file()
         known = optuna_study.settings_of(self.directory) if begun else self._check()
-        options = {
+        settings = {
             "arguments": self.arguments,
             "sampler": list(self.sampler),
             "pruner": list(self.pruner),
             "storage": self.storage,
             "seed": self.seed,
+            "metric": known["metric"],
+            "mode": known["mode"],
         }
         given = f"--sampler, --pruner, --storage, --seed or the arguments {shlex.join(self.arguments) or 'none'}"
-        settings = {**options, "metric": known["metric"], "mode": known["mode"]}
         inputs = {
             "recipe.yaml": (self.recipe.read_text(), str(self.recipe)),
             "space.yaml": (self.space.read_text(), str(self.space)),
@@ -109,9 +99,6 @@ class Sweep:
         """The run directory of a trial."""
         return self.directory / f"trial-{number:03}"
 
-    def output(self, number: int) -> Path:
-        return self.directory / "output" / f"{self.run_of(number).name}.txt"
-
     def run(self, trials: int, at_a_time: int) -> None:
         """Runs trials until there are as many; resumes those that were interrupted first.
 
@@ -123,20 +110,16 @@ class Sweep:
     def _jobs(self, trials: int) -> Iterator[Job]:
         while begun := self._begin(trials):
             number, claim, values = begun
-            command, directory = self._command(number, values), self.run_of(number)
-            resumes = run_directory.is_resumable(directory)
-            if not resumes:  # what it has written before its first checkpoint
-                shutil.rmtree(directory, ignore_errors=True)
-            text = f"{directory.name} {'resumes' if resumes else 'starts'}, with its output in {self.output(number)}"
-            print(f"{text}: {' '.join(search_space.as_arguments(values))}", flush=True)
-            yield Job(command, self.output(number), claim, lambda code, number=number: self._end(number, code))
+            about = f": {' '.join(search_space.as_arguments(values))}"
+            command, ended = self._command(number, values), partial(self._end, number)
+            yield Job(self.run_of(number), command, claim, ended, about)
 
     def _begin(self, trials: int) -> tuple[int, Claim, dict[str, Any]] | None:
         """An interrupted trial that no other process runs, or else a new one."""
         with self._lock():
             for known in self.study.get_trials(deepcopy=False):
                 if known.state == TrialState.RUNNING and known.number not in self.interrupted:
-                    claim = Claim(self.output(known.number).with_suffix(".lock"))
+                    claim = Claim(self.run_of(known.number))
                     if claim.acquire():
                         if not self._has_ended(known):
                             trial = optuna_study.trial_of(self.study, known.number)
@@ -148,7 +131,7 @@ class Sweep:
             if len(known) >= trials or hopeless:
                 return None
             trial = self.study.ask()
-            claim = Claim(self.output(trial.number).with_suffix(".lock"))
+            claim = Claim(self.run_of(trial.number))
             claim.acquire()
             return trial.number, claim, search_space.suggest(trial, self.values)
 
@@ -172,7 +155,7 @@ class Sweep:
             if code == 0:
                 self._tell(number)
             elif code in (1, 2):
-                self._fail(number, processes.last_lines(self.output(number)))
+                self._fail(number, processes.last_lines(self.run_of(number)))
             else:
                 self.interrupted.add(number)
                 print(f"{name} was interrupted (exit code {code}); the same command resumes it", flush=True)

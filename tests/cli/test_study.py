@@ -5,6 +5,7 @@ The short form runs with the other tests; `make kill` kills at all places.
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 import torch
 
 from src.cli.overview import answer
+from src.cli.study import parse_seeds
 from tests.conftest import ROOT, TINY
 from tests.kills import CALLBACK, hold_at, kill
 from tests.toys import last_checkpoint
@@ -95,3 +97,14 @@ def test_a_report_needs_no_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (tmp_path / "x.yaml").write_text("model: {}\n")
     assert answer(["study", "--config", "x.yaml", "--seeds", "0..2", "--processes", "0"]) == 0
     assert "| x | 0 of 3 | missing |" in (tmp_path / "logs/study_x/study.md").read_text()
+
+
+@pytest.mark.parametrize(("text", "seeds"), [("0..3", [0, 1, 2, 3]), ("7", [7]), ("0,5,2", [0, 5, 2])])
+def test_seeds(text: str, seeds: list[int]) -> None:
+    assert parse_seeds(text) == seeds
+
+
+@pytest.mark.parametrize("text", ["3..1", "1,1", "a", "-1", ""])
+def test_wrong_seeds(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError):
+        parse_seeds(text)

@@ -9,7 +9,7 @@ import pytest
 
 from src.errors import UserError
 from src.studies.processes import Claim, last_lines
-from src.studies.study import Study, parse_seeds
+from src.studies.study import Study
 
 
 @pytest.fixture
@@ -17,17 +17,6 @@ def study(tmp_path: Path) -> Study:
     for name in ("a", "b"):
         (tmp_path / f"{name}.yaml").write_text(f"model: {name}\n")
     return Study(tmp_path / "logs/s", {name: tmp_path / f"{name}.yaml" for name in ("a", "b")}, [0, 3], None, ["--x=1"])
-
-
-@pytest.mark.parametrize(("text", "seeds"), [("0..3", [0, 1, 2, 3]), ("7", [7]), ("0,5,2", [0, 5, 2])])
-def test_seeds(text: str, seeds: list[int]) -> None:
-    assert parse_seeds(text) == seeds
-
-
-@pytest.mark.parametrize("text", ["3..1", "1,1", "a", "-1", ""])
-def test_wrong_seeds(text: str) -> None:
-    with pytest.raises(ValueError):
-        parse_seeds(text)
 
 
 def test_recipes_take_turns(study: Study) -> None:
@@ -91,7 +80,7 @@ def test_a_run_that_fails_is_reported_and_the_others_run(
 
 
 def test_a_claim_is_held_by_the_process_that_inherits_it(tmp_path: Path) -> None:
-    first, second = Claim(tmp_path / "x.lock"), Claim(tmp_path / "x.lock")
+    first, second = Claim(tmp_path / "x"), Claim(tmp_path / "x")
     assert first.acquire() and not second.acquire()
     inherited = os.dup(first.descriptor)
     first.close()
@@ -102,6 +91,6 @@ def test_a_claim_is_held_by_the_process_that_inherits_it(tmp_path: Path) -> None
 
 
 def test_the_last_lines_of_an_output(tmp_path: Path) -> None:
-    (tmp_path / "x").write_text("".join(f"{number}\n\n" for number in range(9)))
-    assert last_lines(tmp_path / "x", 2) == "    7\n    8"
-    assert last_lines(tmp_path / "none") == ""
+    (tmp_path / "output").mkdir()
+    (tmp_path / "output/run.txt").write_text("".join(f"{number}\n\n" for number in range(9)))
+    assert last_lines(tmp_path / "run").split() == ["4", "5", "6", "7", "8"]
