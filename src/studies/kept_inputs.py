@@ -12,15 +12,8 @@ from src.runtime import run_directory
 
 
 def keep(directory: Path, inputs: dict[str, tuple[str, str]]) -> None:
-    """Writes what is not there yet.
-
-    Args:
-        directory: of the study.
-        inputs: for each file in it, its content in YAML, and what the user calls it.
-
-    Raises:
-        UserError: if the study began with other inputs.
-    """
+    """Writes what is not there yet: for each file, its content in YAML, and what the user calls it. Raises UserError if
+    the study began with others."""
     directory.mkdir(parents=True, exist_ok=True)
     with FileLock(directory / ".study.lock"):
         for name, (text, given) in inputs.items():

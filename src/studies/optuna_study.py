@@ -24,13 +24,8 @@ optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 class RepeatableSampler(BaseSampler):
-    """A sampler whose random numbers depend on the seed, the number of the trial and the key alone: a sweep that was
-    killed proposes the values of an undisturbed one.
-
-    Args:
-        words: the name of a sampler, and its arguments as KEY=VALUE.
-        seed: of the sweep.
-    """
+    """A sampler whose random numbers depend on the seed of the sweep, the number of the trial and the key alone: a
+    sweep that was killed proposes the values of an undisturbed one. `words` name a class and its arguments."""
 
     def __init__(self, words: Sequence[str], seed: int) -> None:
         self.words, self.seed = words, seed
@@ -56,16 +51,8 @@ class RepeatableSampler(BaseSampler):
 
 
 def by_name(module: ModuleType, words: Sequence[str], seed: int | None = None) -> Any:
-    """A sampler or a pruner.
-
-    Args:
-        module: `optuna.samplers` or `optuna.pruners`.
-        words: the name of a class in it, and its arguments as KEY=VALUE.
-        seed: for a class that takes one.
-
-    Raises:
-        UserError: if the name or an argument is wrong.
-    """
+    """A class of `optuna.samplers` or `optuna.pruners`, built with arguments that are given as KEY=VALUE, and with the
+    seed if it takes one. Raises UserError if the name or an argument is wrong."""
     name, *pairs = words
     kind = module.__name__.rpartition(".")[2].removesuffix("s")
     names = [one for one in module.__all__ if one.lower().endswith(kind) and not one.startswith("Base")]

@@ -34,50 +34,29 @@ _DATASET = "data.sha256"  # of the training images, which a recipe does not stat
 
 @dataclass
 class Result:
-    """A run of a recipe that is finished and tested.
+    """A run of a recipe that is finished and tested."""
 
-    Args:
-        recipe: the path of its file.
-        seed: seed_everything.
-        started: the time of its first start, in ISO 8601.
-        configuration: the digest of what its weights depend on.
-        metrics: `test/acc`, `val/acc` (of the best weights) and losses; `map` where images can have several classes.
-        seconds: of training, wall clock; None if it was resumed on other hardware.
-        images: that were trained on, over all epochs.
-        multiply_adds: of the forward pass of one image; None if the operations of the network are unknown.
-        hardware: that of manifest.json, with the number of processes.
-        precision: that of the trainer.
-        packages: their versions.
-        commits: of the code, each with a `+` if files differed from it; more than one if the run was resumed by others.
-    """
-
-    recipe: str
+    recipe: str  # the path of its file
     seed: int
-    started: str
-    configuration: str
-    metrics: dict[str, float]
-    seconds: float | None
-    images: int
-    multiply_adds: int | None
-    hardware: dict[str, Any]
+    started: str  # the time of its first start, in ISO 8601
+    configuration: str  # the digest of what its weights depend on
+    metrics: dict[str, float]  # of the best weights; `map` where images can have several classes
+    seconds: float | None  # of training, wall clock; None if it was resumed on other hardware
+    images: int  # that were trained on, over all epochs
+    multiply_adds: int | None  # of the forward pass of one image; None if the operations of the network are unknown
+    hardware: dict[str, Any]  # that of manifest.json, with the number of processes
     precision: str
     packages: dict[str, str]
-    commits: list[str]
+    commits: list[str]  # of the start and each resume, with a `+` if files differed from it
 
 
 @dataclass
 class RecipeResults:
-    """The content of the file.
+    """The content of the file."""
 
-    Args:
-        recipes: the paths of their files, in the order of the table.
-        configurations: by their digests.
-        runs: in the order of recipe and seed.
-    """
-
-    recipes: list[str] = field(default_factory=list)
-    configurations: dict[str, Configuration] = field(default_factory=dict)
-    runs: list[Result] = field(default_factory=list)
+    recipes: list[str] = field(default_factory=list)  # the paths of their files, in the order of the table
+    configurations: dict[str, Configuration] = field(default_factory=dict)  # by their digests
+    runs: list[Result] = field(default_factory=list)  # in the order of recipe and seed
 
     def of(self, recipe: str) -> list[Result]:
         return [run for run in self.runs if run.recipe == recipe]
@@ -95,11 +74,7 @@ class RecipeResults:
 
 
 def read(path: Path) -> RecipeResults:
-    """The content of a file; nothing where there is none.
-
-    Raises:
-        UserError: if it is not such a file.
-    """
+    """The content of a file; nothing where there is none. Raises UserError if it is damaged."""
     if not path.is_file():
         return RecipeResults()
     try:
@@ -129,12 +104,8 @@ def recipe_of(record: RunRecord, recipes: Collection[str]) -> str | None:
 
 
 def configuration(config: Mapping[str, Any], dataset: str | None = None) -> Configuration:
-    """What the weights of a run depend on, besides its seed and the rounding of its hardware.
-
-    Args:
-        config: of a run, or of a recipe with all defaults, with dotted keys.
-        dataset: the checksum of the training images of a run.
-    """
+    """What the weights of a run depend on, besides its seed and the rounding of its hardware: keys of its flat
+    configuration, and the checksum of its training images."""
     names = [f"trainer.{name}" for name in _TRAINING]
     found = {
         key: value
@@ -150,14 +121,8 @@ def configuration(config: Mapping[str, Any], dataset: str | None = None) -> Conf
 
 
 def differences(found: Configuration, expected: Configuration, stated: Collection[str] = ()) -> list[str]:
-    """What differs between two configurations, one text per key. A key that only one of them has is an argument that
-    was added or removed since, and does not count unless the recipe states it.
-
-    Args:
-        found: of a run.
-        expected: of its recipe, or of another run.
-        stated: the keys in the file of the recipe.
-    """
+    """What differs in a run from its recipe, one text per key. A key that only one of them has is an argument that was
+    added or removed since, and does not count unless it is one of those that the recipe states."""
     return [
         f"{key} {as_text(found.get(key))} instead of {as_text(value)}"
         for key, value in expected.items()
@@ -166,13 +131,7 @@ def differences(found: Configuration, expected: Configuration, stated: Collectio
 
 
 def result_of(record: RunRecord, recipe: str, multiply_adds: int | None) -> tuple[Result, Configuration]:
-    """The row of a run, and its configuration.
-
-    Args:
-        record: of a run that is finished and tested.
-        recipe: the path of its file.
-        multiply_adds: of the forward pass of one image.
-    """
+    """The row of a run that is finished and tested, and its configuration."""
     manifest, config = record.manifest, record.config
     starts = [manifest, *manifest.get("resumed", [])]
     moved = any(one.get("hardware") != manifest.get("hardware") for one in starts)

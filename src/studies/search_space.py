@@ -69,9 +69,8 @@ def suggest(trial: optuna.Trial, space: Space) -> dict[str, Any]:
 def _suggest(trial: optuna.Trial, key: str, values: Any) -> Any:
     if isinstance(values, CategoricalDistribution):
         return trial.suggest_categorical(key, values.choices)
-    if isinstance(values, IntDistribution):
-        return trial.suggest_int(key, values.low, values.high, step=values.step, log=values.log)
-    return trial.suggest_float(key, values.low, values.high, step=values.step, log=values.log)
+    suggest = trial.suggest_int if isinstance(values, IntDistribution) else trial.suggest_float
+    return suggest(key, values.low, values.high, step=values.step, log=values.log)
 
 
 def examples(space: Space) -> list[dict[str, Any]]:

@@ -21,23 +21,14 @@ TEST, VALIDATION = "test_predictions.csv", "val_predictions.csv"  # of src.callb
 
 @dataclass
 class Comparison:
-    """A recipe minus the first one, on the seeds (or the folds) that both have.
+    """A recipe minus the first one, on the seeds (or the folds) that both have."""
 
-    Args:
-        recipe: that is compared.
-        reference: the first one.
-        difference: of the metric.
-        needed: how many seeds an interval without zero would need; None if more than a thousand.
-        by_seed: McNemar's test for each seed: only this recipe is right, only the first one.
-        of_votes: the same for the votes of the seeds, where there are several.
-    """
-
-    recipe: str
-    reference: str
-    difference: Summary
-    needed: int | None
-    by_seed: dict[int, McNemar]
-    of_votes: McNemar | None
+    recipe: str  # that is compared
+    reference: str  # the first one
+    difference: Summary  # of the metric
+    needed: int | None  # how many seeds an interval without zero would need; None if more than a thousand
+    by_seed: dict[int, McNemar]  # McNemar's test for each seed: only this recipe is right, only the first one
+    of_votes: McNemar | None  # the same for the votes of the seeds, where there are several
 
 
 class StudySummary:
