@@ -55,10 +55,10 @@ def predict(
     report = output.with_suffix(".report.csv")
     predicted = bad = noted = 0
     start, bar = time.perf_counter(), progress("predict", None, "images")
-    with bar, writing(output, columns(spec, top_k)) as rows, writing(report, ["path", "reason"]) as reasons:
+    with bar, writing(output, columns(spec, top_k)) as write, writing(report, ["path", "reason"]) as write_reason:
         for batch in decoded_batches(paths, spec, max_pixels, white, batch_size, num_workers):
             for path, reason in (*batch.bad, *batch.noted):
-                reasons.write({"path": printable(path), "reason": reason})
+                write_reason({"path": printable(path), "reason": reason})
             for path, reason in batch.bad[: max(0, MAX_NAMED - bad)]:
                 if sys.stderr.isatty():
                     bar.clear()
@@ -69,7 +69,7 @@ def predict(
                 with torch.inference_mode():
                     probabilities_BK = probabilities(batch.images_BSSC).cpu()
                 for path, probabilities_K in zip(batch.paths, probabilities_BK, strict=True):
-                    rows.write(row(path, probabilities_K, spec, top_k))
+                    write(row(path, probabilities_K, spec, top_k))
             bar.update(len(batch.paths) + len(batch.bad))
         if not predicted + bad:
             raise UserError("there are no image files")

@@ -9,8 +9,7 @@ import codecs
 import csv
 import json
 import os
-from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -23,82 +22,55 @@ from src.errors import UserError, optional_package
 from src.files import replacing
 
 Row = dict[str, str | float]
+Write = Callable[[Row], object]
 _PURPOSE = "Parquet, unlike .csv and .jsonl,"
 ROWS_OF_GROUP = 1 << 16  # of Parquet, which are in memory
 
 
-class Writer(ABC):
-    """Writes rows of the same columns."""
-
-    @abstractmethod
-    def __init__(self, file: IO[bytes], columns: Sequence[str]) -> None: ...
-
-    @abstractmethod
-    def write(self, row: Row) -> None: ...
-
-    def complete(self) -> None:
-        """Writes what is left."""
-        return
-
-
-class CSVWriter(Writer):
-    """A table with a header."""
-
-    def __init__(self, file: IO[bytes], columns: Sequence[str]) -> None:
-        self._rows = csv.DictWriter(codecs.getwriter("utf-8")(file), columns, lineterminator="\n")
-        self._rows.writeheader()
-
-    def write(self, row: Row) -> None:
-        self._rows.writerow(row)
-
-
-class JSONLinesWriter(Writer):
-    """One object per line."""
-
-    def __init__(self, file: IO[bytes], columns: Sequence[str]) -> None:
-        self._file = file
-
-    def write(self, row: Row) -> None:
-        self._file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-
-
-class ParquetWriter(Writer):
-    """A table with typed columns."""
-
-    def __init__(self, file: IO[bytes], columns: Sequence[str]) -> None:
-        pyarrow, parquet = (optional_package(name, _PURPOSE) for name in ("pyarrow", "pyarrow.parquet"))
-        types = [pyarrow.float64() if name.startswith(("probability", "p(")) else pyarrow.string() for name in columns]
-        self._table, self._schema = pyarrow.Table, pyarrow.schema(list(zip(columns, types, strict=True)))
-        self._file = parquet.ParquetWriter(file, self._schema)
-        self._rows: list[Row] = []
-
-    def write(self, row: Row) -> None:
-        self._rows.append(row)
-        if len(self._rows) == ROWS_OF_GROUP:
-            self._flush()
-
-    def complete(self) -> None:
-        self._flush()
-        self._file.close()
-
-    def _flush(self) -> None:
-        self._file.write_table(self._table.from_pylist(self._rows, self._schema))
-        self._rows = []
-
-
-FORMATS: dict[str, type[Writer]] = {".csv": CSVWriter, ".jsonl": JSONLinesWriter, ".parquet": ParquetWriter}
+@contextmanager
+def _csv(file: IO[bytes], columns: Sequence[str]) -> Iterator[Write]:
+    rows = csv.DictWriter(codecs.getwriter("utf-8")(file), columns, lineterminator="\n")
+    rows.writeheader()
+    yield rows.writerow
 
 
 @contextmanager
-def writing(path: Path, columns: Sequence[str]) -> Iterator[Writer]:
-    """Writes a file that replaces `path` when the block ends without an error, and is removed otherwise."""
-    kind = FORMATS.get(path.suffix)
-    if kind is None:
-        raise UserError(f"output {path} must end in {', '.join(FORMATS)}, which is the format that is written")
-    with replacing(path) as part, part.open("wb") as file:
-        writer = kind(file, columns)
-        yield writer
-        writer.complete()
+def _json_lines(file: IO[bytes], columns: Sequence[str]) -> Iterator[Write]:
+    yield lambda row: file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+
+
+@contextmanager
+def _parquet(file: IO[bytes], columns: Sequence[str]) -> Iterator[Write]:
+    pyarrow, parquet = (optional_package(name, _PURPOSE) for name in ("pyarrow", "pyarrow.parquet"))
+    types = [pyarrow.float64() if name.startswith(("probability", "p(")) else pyarrow.string() for name in columns]
+    schema = pyarrow.schema(list(zip(columns, types, strict=True)))
+    group: list[Row] = []
+    with parquet.ParquetWriter(file, schema) as table:
+
+        def flush() -> None:
+            table.write_table(pyarrow.Table.from_pylist(group, schema))
+            group.clear()
+
+        def write(row: Row) -> None:
+            group.append(row)
+            if len(group) == ROWS_OF_GROUP:
+                flush()
+
+        yield write
+        flush()
+
+
+_FORMATS = {".csv": _csv, ".jsonl": _json_lines, ".parquet": _parquet}
+
+
+@contextmanager
+def writing(path: Path, columns: Sequence[str]) -> Iterator[Write]:
+    """Yields a function that writes a row of a file, which replaces `path` when the block ends without an error, and is
+    removed otherwise."""
+    if path.suffix not in _FORMATS:
+        raise UserError(f"output {path} must end in {', '.join(_FORMATS)}, which is the format that is written")
+    with replacing(path) as part, part.open("wb") as file, _FORMATS[path.suffix](file, columns) as write:
+        yield write
 
 
 def columns(spec: ImageSpec, top_k: int | None) -> list[str]:
