@@ -278,7 +278,8 @@ class CLI(ExplicitConfiguration, LightningCLI):
         given = any(re.match(r"--model\.net\.(init_args\.)?num_classes\b", argument) for argument in self._arguments)
         if given or not has_argument(net.class_path, "num_classes"):
             return
-        num_classes = self._num_classes(parser.instantiate(Namespace(data=config.data), False).data)
+        config.data = parser.instantiate(Namespace(data=config.data), False).data
+        num_classes = self._num_classes(config.data)
         init_args = net.init_args = net.get("init_args") or Namespace()
         if init_args.get("num_classes") != num_classes:
             init_args.num_classes = num_classes
