@@ -4,6 +4,7 @@ takes seconds."""
 from __future__ import annotations
 
 import difflib
+import pkgutil
 import platform
 import sys
 import tomllib
@@ -27,6 +28,9 @@ SUBCOMMANDS = {
     "results": "Makes a page with the results of recipes, from their runs.",
     "completion": "Prints the JSON schema of recipes for editors, or the completion script of a shell.",
 }
+
+# Those that do not import torch.
+_LIGHT = {"runs": "src.cli.runs:list_runs", "study": "src.cli.study:run_study", "sweep": "src.cli.sweep:run_sweep"}
 
 TEXT = """usage: python -m src SUBCOMMAND --config FILE [--KEY VALUE ...]
 
@@ -58,23 +62,13 @@ def _answer(arguments: list[str]) -> int | None:
     if first == "--version":
         print(versions())
         return 0
-    if first == "runs":
-        from src.cli.runs import list_runs
-
-        return list_runs(arguments[1:])
+    if first in _LIGHT:
+        return pkgutil.resolve_name(_LIGHT[first])(arguments[1:])
     if first in ("predict", "export", "demo") and {"-h", "--help"} & set(arguments):
         from src.cli import inference_arguments
 
         inference_arguments.PARSERS[first]().print_help()
         return 0
-    if first == "study":
-        from src.cli.study import run_study
-
-        return run_study(arguments[1:])
-    if first == "sweep":
-        from src.cli.sweep import run_sweep
-
-        return run_sweep(arguments[1:])
     if first in SUBCOMMANDS or first.startswith("-"):
         return None
     near = difflib.get_close_matches(first, SUBCOMMANDS, n=1)

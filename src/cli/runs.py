@@ -31,24 +31,19 @@ def build_parser() -> argparse.ArgumentParser:
 def list_runs(arguments: list[str]) -> int:
     """Prints the runs; returns the exit code."""
     given = build_parser().parse_args(arguments)
-    _print(given.logs, given.sort, given.where, given.format)
-    return 0
-
-
-def _print(logs: Path, sort_key: str | None, conditions: list[str], form: str) -> None:
-    if not logs.is_dir():
-        raise UserError(f"{logs} is not a folder; --logs is the folder of the runs, which `fit` creates")
-    everything = [read(directory) for directory in run_directory.all_in(logs)]
-    records = where(everything, conditions)
-    records = sort(records, sort_key or "started")
-    if form == "json":
+    if not given.logs.is_dir():
+        raise UserError(f"{given.logs} is not a folder; --logs is the folder of the runs, which `fit` creates")
+    everything = [read(directory) for directory in run_directory.all_in(given.logs)]
+    records = sort(where(everything, given.where), given.sort or "started")
+    if given.format == "json":
         print(run_table.as_json(records), end="")
-    elif form == "csv":
+    elif given.format == "csv":
         print(run_table.as_csv(records), end="")
     elif records:
-        run_table.print_table(records, sort_key)
+        run_table.print_table(records, given.sort)
     else:
-        print(f"no runs in {logs}" + (f" with {' and '.join(conditions)}" if conditions else ""))
+        print(f"no runs in {given.logs}" + (f" with {' and '.join(given.where)}" if given.where else ""))
     for record in everything:
         for line in record.damaged:
             print(line, file=sys.stderr)
+    return 0
