@@ -16,7 +16,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 
 from src.cli.argument_checks import check_duration
 from src.cli.command_line import CLI
-from src.cli.doctor import images, machine, scheduler, training
+from src.cli.doctor import images, machine, training
 from src.cli.doctor.finding import Finding, Note, check, report
 from src.runtime import file_format, run_directory
 from src.runtime.checkpoint_file import check_same_network, read
@@ -62,7 +62,7 @@ class DoctorCLI(CLI):
             for line in run_directory.diff(saved, self.experiment):
                 yield Finding("note", "configuration", f"differs from the saved one: {line}")
         devices, nodes = config.trainer.devices, config.trainer.num_nodes
-        yield (found := check("processes", scheduler.processes, devices, nodes, config.trainer.accelerator))
+        yield (found := check("processes", machine.processes, devices, nodes, config.trainer.accelerator))
         per_node, nodes = int(devices) if str(devices).isdigit() else 1, nodes or 1
         if found.level != "FAIL":
             yield check("trainer", self._build_trainer)
@@ -162,4 +162,4 @@ def _defaults() -> Iterator[Finding]:
     """What a recipe without these arguments would use."""
     yield check("precision", machine.precision, "auto", "auto")
     yield check("folder", machine.writable, run_directory.LOGS, "trainer.default_root_dir")
-    yield check("processes", scheduler.processes, "auto", None)
+    yield check("processes", machine.processes, "auto", None)

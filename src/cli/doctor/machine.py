@@ -15,6 +15,7 @@ import torch
 
 from src.cli.doctor.finding import Note
 from src.errors import UserError
+from src.runtime.job import Job, check_visible_gpus
 from src.runtime.manifest import hardware
 from src.runtime.precision import native_precision
 
@@ -45,6 +46,20 @@ def precision(precision: Any, accelerator: str) -> str:
     if "bf16" in text:
         text += ", which the hardware computes natively" if "bf16" in native else ", which the hardware emulates"
     return text if "emulates" not in text else Note(f"{text}; auto becomes {native}")
+
+
+def processes(
+    devices: object, num_nodes: int | None, accelerator: object = "auto", environ: Mapping[str, str] = os.environ
+) -> str:
+    """Compares the processes that are started with those that the trainer expects."""
+    job = Job.of(environ)
+    job.trainer_devices(devices, num_nodes, environ)
+    check_visible_gpus(job, accelerator)
+    if job.launcher != "Lightning":
+        return f"{job.started}, as the trainer expects"
+    if "LOCAL_RANK" in environ:
+        return Note("Lightning starts none, since LOCAL_RANK is set; unset it if nothing else starts them")
+    return "Lightning starts them"
 
 
 def writable(folder: Path, argument: str) -> str:

@@ -11,9 +11,10 @@ import pytest
 import torch
 
 from src.cli.doctor import machine
-from src.cli.doctor.finding import Note
+from src.cli.doctor.finding import Note, check
 from src.errors import UserError
 from tests.data.storage.test_disk import unwritable
+from tests.runtime.test_job import ALONE, BATCH, TORCHRUN, slurm
 
 
 def test_a_driver_without_a_gpu_is_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,3 +88,19 @@ def test_available_memory(tmp_path: Path) -> None:
     assert machine.available_memory(meminfo, {}) == 4096 * 1024
     assert machine.available_memory(meminfo, {"SLURM_MEM_PER_NODE": "1"}) == 1024 * 1024  # in MB
     assert machine.available_memory(meminfo, {"SLURM_MEM_PER_NODE": "0"}) == 4096 * 1024  # all
+
+
+@pytest.mark.parametrize(
+    ("environ", "devices", "line"),
+    [
+        ({}, 2, "ok    processes: Lightning starts them"),
+        (ALONE, 2, "ok    processes: Lightning starts them"),
+        ({"LOCAL_RANK": "0"}, 2, "note  processes: Lightning starts none, since LOCAL_RANK is set"),
+        (slurm(), "auto", "ok    processes: SLURM starts 4 processes on 2 nodes"),
+        (TORCHRUN, 2, "ok    processes: torchrun starts 4 processes on 2 nodes"),
+        (slurm(), 1, "FAIL  processes: SLURM starts 4 processes on 2 nodes, and trainer.devices 1"),
+        (BATCH, "auto", "FAIL  processes: the job has 4 tasks on 2 nodes, and srun did not start this process"),
+    ],
+)
+def test_processes(environ: dict[str, str], devices: object, line: str) -> None:
+    assert str(check("processes", machine.processes, devices, None, "auto", environ)).startswith(line)
