@@ -22,14 +22,9 @@ from src.runtime.lightning_workarounds import describing
 # The classes whose arguments are described; class paths of others are accepted with any arguments.
 _DESCRIBED = ("src.", "torch.optim.", "lightning.pytorch.callbacks.", "lightning.pytorch.loggers.")
 
-_PARSERS = {
-    **inference_arguments.PARSERS,
-    **{
-        "study": study.build_parser,
-        "sweep": sweep.build_parser,
-        "runs": runs.build_parser,
-        "results": results.build_parser,
-    },
+_PARSERS = inference_arguments.PARSERS | {
+    name: module.build_parser
+    for name, module in (("study", study), ("sweep", sweep), ("runs", runs), ("results", results))
 }
 _WITHOUT_KEYS = ("export", "demo", "runs", "results", "completion")
 
@@ -55,17 +50,6 @@ class _Built(Exception):
     """Carries the parser out of the command line before it parses."""
 
 
-class _Unparsed:
-    def parse_arguments(self, parser: Any, args: Any) -> None:
-        raise _Built(parser)
-
-
-class _CLI(_Unparsed, CLI): ...
-
-
-class _DoctorCLI(_Unparsed, DoctorCLI): ...
-
-
 def complete(arguments: list[str]) -> None:
     """Prints what completes recipes or commands.
 
@@ -73,13 +57,13 @@ def complete(arguments: list[str]) -> None:
         UserError: if the script for bash was asked for, and shtab is not installed.
     """
     kind = build_parser().parse_args(arguments).kind
-    parsers = _parser(_CLI).subcommand_parsers
+    parsers = _parser_of(CLI).subcommand_parsers
     described = schema(parsers["fit"])
     if kind == "jsonschema":
         print(json.dumps(described, indent=1))
     else:
         options = {name: parser.option_names() for name, parser in parsers.items()}
-        print(bash(options | {"doctor": _parser(_DoctorCLI).option_names()}, described))
+        print(bash(options | {"doctor": _parser_of(DoctorCLI).option_names()}, described))
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -88,12 +72,16 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _parser(kind: type[_CLI] | type[_DoctorCLI]) -> Parser:
+def _parser_of(kind: Any) -> Parser:
+    class Unparsed(kind):
+        def parse_arguments(self, parser: Any, args: Any) -> None:
+            raise _Built(parser)
+
     try:
-        kind([])
+        Unparsed([])
     except _Built as built:
         return built.args[0]
-    raise AssertionError("the arguments were parsed")
+    raise AssertionError
 
 
 # JSON schema

@@ -27,12 +27,11 @@ from src.inference.prediction import Probabilities, predict
 from src.runtime.job import Job
 
 CALIBRATION_IMAGES = 256  # for the quantization; 1,024 gave the same agreement
-_SOURCES = {"--run", "--exported"}
 
 
 def run(arguments: list[str]) -> int | None:
     """Runs a subcommand; returns its exit code, or None if these arguments are for another command line."""
-    if arguments[:1] == ["predict"] and _SOURCES & {text.partition("=")[0] for text in arguments}:
+    if arguments[:1] == ["predict"] and {"--run", "--exported"} & {text.partition("=")[0] for text in arguments}:
         parser = inference_arguments.predict()
         given, unknown = parser.parse_known_intermixed_args(arguments[1:])
         if unknown or not (given.paths or given.list):

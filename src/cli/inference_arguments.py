@@ -95,7 +95,7 @@ def demo() -> argparse.ArgumentParser:
 
 
 def _parser(name: str, usage: str, epilog: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    return argparse.ArgumentParser(
         f"python -m src {name}",
         f"python -m src {name} {usage} [--KEY VALUE ...]",
         SUBCOMMANDS[name],
@@ -103,7 +103,6 @@ def _parser(name: str, usage: str, epilog: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
-    return parser
 
 
 def _add_run(parser: argparse._ActionsContainer, required: bool = False) -> None:
