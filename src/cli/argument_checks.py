@@ -38,14 +38,8 @@ def run_named_in(arguments: list[str]) -> Path | None:
 
 
 def check_effect(config: Namespace, source: Path | None, new: bool, arguments: list[str]) -> None:
-    """Raises UserError for an argument that would have no effect.
-
-    Args:
-        config: of a subcommand.
-        source: the run that is resumed or evaluated.
-        new: whether the subcommand is `fit`.
-        arguments: of the command line.
-    """
+    """Raises UserError for an argument that would have no effect; `source` is the run that is resumed or evaluated, and
+    `new` says whether the subcommand is `fit`."""
     initial = any(argument.startswith("--model.init_from") for argument in arguments)
     resume, root = new and config.resume, config.trainer.default_root_dir
     if resume and root and Path(root).resolve() != Path(str(source)).resolve():

@@ -59,18 +59,8 @@ def explain(classifier: ImageClassifier, path: str) -> Explained:
 
 
 def serve(classifier: ImageClassifier, title: str, host: str, port: int, max_upload: int) -> None:
-    """Serves the page until the process is interrupted. An uploaded file is deleted when it has been classified.
-
-    Args:
-        classifier: on the CPU.
-        title: of the page.
-        host: address to which the server binds.
-        port: of the server.
-        max_upload: largest file, in MB.
-
-    Raises:
-        UserError: if gradio is not installed, or the port is not free.
-    """
+    """Serves the page until the process is interrupted. A file of at most `max_upload` MB is taken, and deleted when it
+    has been classified. Raises UserError if gradio is not installed, or the port is not free."""
     with tempfile.TemporaryDirectory() as folder:
         # Read when gradio is imported: where uploads are, and no message to its makers.
         os.environ |= {"GRADIO_TEMP_DIR": folder, "GRADIO_ANALYTICS_ENABLED": "False"}

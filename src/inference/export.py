@@ -44,13 +44,13 @@ def export(
 
     Args:
         classifier: on the CPU.
-        output: the file, which is replaced only if the comparison passes.
+        output: is replaced only if the comparison passes.
         form: `onnx`; `torch-export`, an archive of torch.export; or `safetensors`, the weights, with a JSON file next
             to them that has class path and arguments of the network.
         images: on which it is compared, each uint8 (1, H, W, 3).
-        metadata: plain values that are saved in the file, as JSON.
+        metadata: is saved in the file as JSON.
         load: reads the file again.
-        calibration: images as those, by which an `onnx` file is quantized to 8 bits.
+        calibration: images by which an `onnx` file is quantized to 8 bits.
 
     Raises:
         UserError: if the network cannot be exported; if a probability differs by more than `LIMIT` or a class differs;

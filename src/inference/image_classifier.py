@@ -15,11 +15,6 @@ class ImageClassifier(nn.Module):
     """Takes decoded images of any size, uint8 (B, H, W, 3), and returns probabilities (B, K), in evaluation mode."""
 
     def __init__(self, net: nn.Module, spec: ImageSpec) -> None:
-        """
-        Args:
-            net: from normalized images to logits.
-            spec: of the images that it was trained on.
-        """
         super().__init__()
         self.preprocessing = Preprocessing(spec)
         self.net = net

@@ -15,12 +15,8 @@ ONNX = "the format onnx, unlike torch-export,", "onnx onnxruntime onnxscript"
 
 
 def quantize(path: Path, calibration: Iterator[Tensor]) -> None:
-    """Replaces weights and inputs of convolutions and linear layers by int8 and uint8.
-
-    Args:
-        path: of the file.
-        calibration: images (B, H, W, 3) from which the ranges of the inputs are measured.
-    """
+    """Replaces weights and inputs of convolutions and linear layers by int8 and uint8, whose ranges are measured on the
+    images (B, H, W, 3)."""
     by, onnx = (optional_package(name, *ONNX) for name in ("onnxruntime.quantization", "onnx"))
     prepared = path.with_suffix(".prepared.onnx")
     optional_package("onnxruntime.quantization.shape_inference", *ONNX).quant_pre_process(

@@ -76,11 +76,8 @@ def settings_of(directory: Path) -> dict[str, Any]:
 
 
 def open_study(directory: Path, sampler: Any = None) -> optuna.Study:
-    """The study of the sweep in a directory; creates it in the storage.
-
-    Raises:
-        UserError: if the storage cannot be opened, or the study in it belongs to another directory.
-    """
+    """The study of the sweep in a directory; creates it in the storage. Raises UserError if that cannot be opened, or
+    the study in it belongs to another directory."""
     settings, path = settings_of(directory), str(directory.resolve())
     try:
         study = optuna.create_study(

@@ -69,15 +69,9 @@ class Job:
 
 
 def run(jobs: Iterator[Job | None], processes: int) -> None:
-    """Runs jobs until there are no more.
-
-    Args:
-        jobs: asked for the next one when a process is free; None means that there may be one later.
-        processes: how many at a time.
-
-    Raises:
-        Stopped: when a signal was received, and the processes have ended.
-    """
+    """Runs jobs until there are no more, in so many processes at a time. `jobs` is asked for the next one when a process
+    is free; None means that there may be one later. Raises Stopped when a signal was received, and the processes have
+    ended."""
     running: dict[int, tuple[subprocess.Popen[bytes], Job]] = {}
     exhausted = False
     with _passing_on(running) as received:

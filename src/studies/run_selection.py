@@ -12,15 +12,8 @@ from src.studies.run_record import RunRecord
 
 
 def where(records: Sequence[RunRecord], conditions: Iterable[str]) -> list[RunRecord]:
-    """The runs that meet all conditions.
-
-    Args:
-        records: to select from.
-        conditions: `KEY=VALUE`, with a key of the configuration, a metric or a column; a class by its name or path.
-
-    Raises:
-        UserError: if a condition is not of this form, or no run has its key.
-    """
+    """The runs that meet all conditions `KEY=VALUE`, with a key of the configuration, a metric or a column; a class by
+    its name or path. Raises UserError if one is not of this form, or no run has its key."""
     selected = list(records)
     for condition in conditions:
         key, separator, value = condition.partition("=")
@@ -42,11 +35,8 @@ def _equals(value: Any, text: str) -> bool:
 
 
 def sort(records: Sequence[RunRecord], key: str) -> list[RunRecord]:
-    """By a metric, the best first; by any other key from small to large. Runs without a value are last.
-
-    Raises:
-        UserError: if no run has the key.
-    """
+    """By a metric, the best first; by any other key from small to large. Runs without a value are last. Raises
+    UserError if no run has the key."""
     key = key.removeprefix("--").replace(".init_args", "")
     _check_key("--sort", key, records)
     metrics = {name for record in records for name in record.metrics}

@@ -25,11 +25,7 @@ FORM = "a list of choices, or {low: ..., high: ...}, also with log: true or step
 
 
 def read(path: Path) -> Space:
-    """Reads a file of keys with their values.
-
-    Raises:
-        UserError: if it is not one.
-    """
+    """Reads a file of keys with their values. Raises UserError if it is not one."""
     try:
         content = yaml.safe_load(path.read_text()) if path.is_file() else None
     except yaml.YAMLError as error:

@@ -37,13 +37,8 @@ class Summary(NamedTuple):
 
 
 def summarize(values: Sequence[float], folds: bool = False) -> Summary:
-    """The interval of t.
-
-    Args:
-        values: one for each seed, or for each fold.
-        folds: whether they are of the folds of one cross-validation, which share training samples: the variance of the
-            mean of k folds is then 1/k + 1/(k - 1) of that of one, and not 1/k (Nadeau and Bengio 2003).
-    """
+    """The interval of t. The folds of one cross-validation share training samples: the variance of the mean of k folds
+    is 1/k + 1/(k - 1) of that of one, and not 1/k (Nadeau and Bengio 2003)."""
     n, mean = len(values), statistics.fmean(values)
     if n < 2:
         return Summary(n, mean, std=math.nan, low=math.nan, high=math.nan)

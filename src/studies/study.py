@@ -67,11 +67,8 @@ class Study:
         return [member for member in self.members if member.recipe == recipe]
 
     def prepare(self) -> None:
-        """Copies the recipes into the directory, so that all runs of the study are of the same.
-
-        Raises:
-            UserError: if the study was begun with other recipes or arguments.
-        """
+        """Copies the recipes into the directory, so that all runs of the study are of the same. Raises UserError if it
+        was begun with others, or with other arguments."""
         if missing := [str(path) for path in self.recipes.values() if not path.is_file()]:
             raise UserError(f"--config {missing[0]} is not a file")
         inputs = {f"recipes/{name}.yaml": (path.read_text(), str(path)) for name, path in self.recipes.items()}
@@ -92,11 +89,8 @@ class Study:
         ]
 
     def run(self, at_a_time: int) -> None:
-        """Runs what is missing; `failed` names the runs that failed, each with the end of its output.
-
-        Raises:
-            processes.Stopped: when a signal was received.
-        """
+        """Runs what is missing; `failed` names the runs that failed, each with the end of its output. Raises
+        `processes.Stopped`."""
         processes.run(self._jobs(), at_a_time)
 
     def follow(self, member: Member) -> int:

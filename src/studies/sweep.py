@@ -44,11 +44,8 @@ class Sweep:
     interrupted: set[int] = field(default_factory=set)
 
     def prepare(self) -> None:
-        """Checks the keys, keeps recipe and space in the directory, and opens the study.
-
-        Raises:
-            UserError: if a file, a key or a name is wrong, or the sweep was begun with others.
-        """
+        """Checks the keys, keeps recipe and space in the directory, and opens the study. Raises UserError if a file, a
+        key or a name is wrong, or the sweep was begun with others."""
         overlays = [Path(one.removeprefix("--config=")) for one in self.arguments if one.startswith("--config=")]
         for path in (self.recipe, *overlays):
             if not path.is_file():
@@ -100,11 +97,7 @@ class Sweep:
         return self.directory / f"trial-{number:03}"
 
     def run(self, trials: int, at_a_time: int) -> None:
-        """Runs trials until there are as many; resumes those that were interrupted first.
-
-        Raises:
-            processes.Stopped: when a signal was received.
-        """
+        """Runs trials until there are as many; resumes those that were interrupted first. Raises `processes.Stopped`."""
         processes.run(self._jobs(trials), at_a_time)
 
     def _jobs(self, trials: int) -> Iterator[Job]:
