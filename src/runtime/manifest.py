@@ -35,16 +35,24 @@ class RunManifest(Callback):
         if not trainer.is_global_zero or data is None:
             return
         own = isinstance(data, ImageDataModule)
-        content = collect(data.seed if own else None, data.describe() if own else {})
         state, patch = code_state(PROJECT, imported_files())
-        content["git"] = state
+        content = {
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "command": shlex.join([Path(sys.executable).name, "-m", "src", *sys.argv[1:]]),
+            "seed": data.seed if own else None,
+            "python": platform.python_version(),
+            "packages": {name: metadata.version(name) for name in PACKAGES},
+            "hardware": hardware(),
+            "data": data.describe() if own else {},
+            "git": state,
+            "module_folders": module_folders(PROJECT),
+            "precision": str(trainer.precision),
+            "processes": trainer.world_size,
+        }
         if patch:
             packed = gzip.compress(patch.encode(), mtime=0)
             content["patch"] = f"code-{hashlib.sha256(packed).hexdigest()[:8]}.patch.gz"
             Path(trainer.default_root_dir, content["patch"]).write_bytes(packed)
-        content["module_folders"] = module_folders(PROJECT)
-        content["precision"] = str(trainer.precision)
-        content["processes"] = trainer.world_size
         path = Path(trainer.default_root_dir) / run_directory.MANIFEST
         if trainer.ckpt_path and path.is_file():
             started = json.loads(path.read_text())
@@ -52,24 +60,6 @@ class RunManifest(Callback):
                 print(f"differs from the start of the run: {line}", flush=True)
             content = {**started, "resumed": [*started.get("resumed", []), content]}
         run_directory.write_text(path, json.dumps(content, indent=2) + "\n")
-
-
-def collect(seed: int | None, data: dict[str, Any]) -> dict[str, Any]:
-    """Everything that is known when a run starts.
-
-    Args:
-        seed: of all random numbers, where the data module has one.
-        data: the data module's description of the data.
-    """
-    return {
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": shlex.join([Path(sys.executable).name, "-m", "src", *sys.argv[1:]]),
-        "seed": seed,
-        "python": platform.python_version(),
-        "packages": {name: metadata.version(name) for name in PACKAGES},
-        "hardware": hardware(),
-        "data": data,
-    }
 
 
 def add_module_folders(directory: Path) -> None:
