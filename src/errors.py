@@ -41,5 +41,5 @@ def shortened(names: Sequence[str], limit: int = 10) -> str:
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of the message of an error, empty if it has none."""
-    return (str(error).strip().splitlines() or [""])[0]
+    """The first line of the message of an error, its type if it has none."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -23,16 +23,9 @@ class DamagedCheckpoint(UserError):
 
 
 def write(content: dict[str, Any], path: str | os.PathLike, previous: str | os.PathLike | None = None) -> None:
-    """Replaces a file by one that is synced to disk.
-
-    Args:
-        content: what to save.
-        path: the file.
-        previous: the file to which an existing `path` is renamed. Between the two renames only that one exists.
-
-    Raises:
-        UserError: if the disk is full or the folder is not writable; the old file is unchanged.
-    """
+    """Replaces a file by one that is synced to disk; renames an existing one to `previous`, if given: between the two
+    renames only that exists. Raises UserError if the disk is full or the folder is not writable; the old file is then
+    unchanged."""
     path = Path(path)
     try:
         with replacing(path) as part:
@@ -49,7 +42,7 @@ def write(content: dict[str, Any], path: str | os.PathLike, previous: str | os.P
         if not isinstance(reason, OSError) and "write" not in str(reason):
             raise
         older = "; the previous checkpoint is unchanged" if path.exists() else ""
-        raise UserError(f"the checkpoint {path} could not be written: {_first_line(reason)}{older}") from error
+        raise UserError(f"the checkpoint {path} could not be written: {first_line(reason)}{older}") from error
 
 
 def read(path: str | os.PathLike, map_location: Any = "cpu") -> dict[str, Any]:
@@ -82,7 +75,7 @@ def load(path: str | os.PathLike, map_location: Any = "cpu", zipped: bool = True
             f"could run code when loaded{_others(path)}"
         ) from error
     except (RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
-        raise DamagedCheckpoint(f"the checkpoint {path} cannot be read: {_first_line(error)}{_others(path)}") from error
+        raise DamagedCheckpoint(f"the checkpoint {path} cannot be read: {first_line(error)}{_others(path)}") from error
 
 
 def check_same_network(own: Mapping[str, Tensor], saved: Mapping[str, Tensor], source: str) -> None:
@@ -139,12 +132,8 @@ def _damage(path: Path) -> str | None:
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
     except (zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError) as error:
-        return f"it is damaged ({_first_line(error)})"
+        return f"it is damaged ({first_line(error)})"
     return f"it is damaged: the checksum of {broken} is wrong" if broken else None
-
-
-def _first_line(error: BaseException) -> str:
-    return first_line(error) or type(error).__name__
 
 
 def _others(path: Path) -> str:

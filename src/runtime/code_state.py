@@ -19,13 +19,8 @@ INSTALLED = re.compile(rf"<|{re.escape(sysconfig.get_path('stdlib'))}|.*/(site|d
 def code_state(project: Path, imported: list[Path]) -> tuple[dict[str, Any], str]:
     """The state of the code, and its difference from the commit as a patch.
 
-    Args:
-        project: the folder of the project.
-        imported: the files of the imported modules; see `imported_files`.
-
-    Returns:
-        `commit`, `reason` if git does not tell it, and `changed`, which maps each file that differs from the commit to
-        the start of its SHA-256, or to None if it is deleted. A file that git does not track differs as a whole.
+    The state is `commit`, `reason` if git does not tell it, and `changed`, which maps each file that differs from the
+    commit to the start of its SHA-256, or to None if it is deleted. A file that git does not track differs as a whole.
     """
 
     def git(*arguments: str) -> str:

@@ -25,15 +25,8 @@ def read_config(path: Path) -> dict[str, Any]:
 
 def migrate_config(config: dict[str, Any], source: object) -> dict[str, Any]:
     """A configuration in the current format. One without a version is of version 1, or a recipe: what a migration
-    does not find, it leaves as it is.
-
-    Args:
-        config: the content of a configuration file.
-        source: its name, for messages.
-
-    Raises:
-        UserError: if it was written by a newer version of this project, or a part of it no longer exists.
-    """
+    does not find, it leaves as it is. Raises UserError, with the name of the source, if it was written by a newer
+    version of this project, or a part of it no longer exists."""
     for version in _versions(config, source):
         config = _CONFIG_MIGRATIONS[version](config, source)
     return {ENTRY: FORMAT_VERSION, **{key: value for key, value in config.items() if key != ENTRY}}
@@ -41,10 +34,7 @@ def migrate_config(config: dict[str, Any], source: object) -> dict[str, Any]:
 
 def migrate_checkpoint(checkpoint: dict[str, Any], source: object) -> dict[str, Any]:
     """A checkpoint in the current format. One that this project did not write (no `config`) keeps its content.
-
-    Raises:
-        UserError: as `migrate_config`.
-    """
+    Raises as `migrate_config`."""
     for version in _versions(checkpoint, source):
         checkpoint = _CHECKPOINT_MIGRATIONS[version](checkpoint)
     if config := checkpoint.get("config"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from src.classifier import SPEC, Classifier
@@ -15,18 +14,9 @@ from src.models.pretrained import pretrained_normalization
 from src.runtime.checkpoint_file import differences, load
 
 
-def load_initial_weights(model: Classifier, source: str) -> None:
-    """Loads the weights of a file that fit into a model that starts training, and their normalization.
-
-    Raises:
-        UserError: if it is not a file of weights, or none of them fits.
-    """
-    for line in take_weights(model, source):
-        rank_zero_info(line)
-
-
-def take_weights(model: Classifier, source: str) -> list[str]:
-    """Does what `load_initial_weights` does; returns what was taken, and what was not."""
+def load_initial_weights(model: Classifier, source: str) -> list[str]:
+    """Loads the weights of a file that fit into a model that starts training, and their normalization; returns what was
+    taken, and what was not. Raises UserError if it is not a file of weights, or none of them fits."""
     weights, spec = read_weights(source)
     own = model.state_dict()
     weights = _by_names_of(own, weights)

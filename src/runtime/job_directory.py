@@ -58,12 +58,8 @@ def choose(
 ) -> JobDirectory:
     """The directory of a new run, or of the one that this job has begun before it was interrupted. All ranks agree.
 
-    Args:
-        recipe: the name of the folder of its runs.
-        given: the directory, if the user has chosen it; else it is named after the job, or by the time where nothing
-            restarts the process, with a number where that name is taken.
-        logs: the folder of all runs.
-        environ: environment variables.
+    Where the user has given none, it is named after the job, or by the time where nothing restarts the process, with a
+    number where that name is taken.
     """
     if directory := inherited(environ):
         return directory

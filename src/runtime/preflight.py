@@ -150,12 +150,6 @@ def check_monitors(
     """Raises UserError if a callback or a schedule monitors a metric that is not logged.
 
     Only where all that is logged is known: by a `Classifier`, without code of one's own that logs.
-
-    Args:
-        trainer: whose callbacks to check.
-        model: what logs the metrics.
-        schedules: the learning-rate schedules.
-        validates: whether there will be a validation.
     """
     callbacks: list[Callback] = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
     if not isinstance(model, Classifier) or any(_logs(type(own)) for own in (model, *callbacks)):
@@ -200,13 +194,8 @@ def check_optimizers(optimizers: Sequence[Optimizer], world_size: int) -> None:
 
 
 def check_schedules(trainer: Trainer, schedules: Sequence[LRSchedulerConfig], batches: float) -> None:
-    """Raises UserError if a schedule fails at one of its steps: a copy takes them all, if their number is known.
-
-    Args:
-        trainer: for how long it trains.
-        schedules: the learning-rate schedules.
-        batches: in an epoch.
-    """
+    """Raises UserError if a schedule fails at one of its steps in epochs of so many batches: a copy takes them all, if
+    their number is known."""
     callbacks: list[Callback] = trainer.callbacks  # pyright: ignore[reportAttributeAccessIssue]
     if any(isinstance(own, GradientAccumulationScheduler) and len(own.scheduling) > 1 for own in callbacks):
         return

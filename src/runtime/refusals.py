@@ -49,12 +49,7 @@ _CALLBACKS: dict[type[Callback], str] = {
 
 
 def check_arguments(callbacks: Sequence[Callback], arguments: dict[str, Any]) -> None:
-    """Raises UserError if one of the trainer's arguments would fail later.
-
-    Args:
-        callbacks: those of the user.
-        arguments: of Lightning's trainer.
-    """
+    """Raises UserError if one of the user's callbacks, or of the arguments of Lightning's trainer, would fail later."""
     for name, (refused, reason) in _ARGUMENTS.items():
         if arguments.get(name) is refused:
             raise UserError(f"trainer.{name} {str(refused).lower()} is not supported: {reason}")

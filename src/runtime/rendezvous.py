@@ -57,7 +57,7 @@ class Rendezvous:
         self._job_store = _connect(job)
         self._store = PrefixStore(f"{job.restarts}", self._job_store)
         self._store.set(f"name/{self.rank}", self.name)
-        self.names = self._collect("name")
+        self._wait([f"name/{rank}" for rank in range(self.world_size)], TIMEOUT_SECONDS)
         if os.environ.get(_AGENT) == "True":
             self._serve_process_group()
 
@@ -89,8 +89,9 @@ class Rendezvous:
         """Raises UserError, in the ranks with another value than that of rank 0, with what differs."""
         if differences := diff(self.share(lambda: value), json.loads(json.dumps(value))):
             more = f", and {len(differences) - 3} more" if len(differences) > 3 else ""
+            first = self._store.get("name/0").decode()
             raise UserError(
-                f"it does not run what {self.names[0]} runs: {'; '.join(differences[:3])}{more}. All ranks need the "
+                f"it does not run what {first} runs: {'; '.join(differences[:3])}{more}. All ranks need the "
                 "same command, code and environment"
             )
 
@@ -113,12 +114,12 @@ class Rendezvous:
                 distributed.destroy_process_group()  # those that wait for this rank fail now, and look here
             self._store.set("ended", "")
             end = time.monotonic() + 5
+            every = [f"ended/{rank}" for rank in range(self.world_size)]
             while time.monotonic() < end:
                 # The store of rank 0 has to last until all others have ended, too.
-                ended = [rank for rank in range(self.world_size) if self._store.check([f"ended/{rank}"])]
-                if ended[0] < self.rank:
-                    return Refused(ended[0], self._store.get(f"ended/{ended[0]}").decode())
-                if len(ended) == self.world_size:
+                if (first := self.refusal()) and first.rank < self.rank:
+                    return first
+                if self._store.check(every):
                     break
                 time.sleep(0.05)
         return None
@@ -130,11 +131,6 @@ class Rendezvous:
                 rank = next(rank for rank in range(self.world_size) if self._store.check([f"ended/{rank}"]))
                 return Refused(rank, self._store.get(f"ended/{rank}").decode())
         return None
-
-    def _collect(self, key: str) -> list[str]:
-        keys = [f"{key}/{rank}" for rank in range(self.world_size)]
-        self._wait(keys, TIMEOUT_SECONDS)
-        return [self._store.get(one).decode() for one in keys]
 
     def _wait(self, keys: list[str], timeout: float | None = None) -> None:
         end = time.monotonic() + (timeout or float("inf"))

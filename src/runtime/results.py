@@ -124,11 +124,7 @@ class RunResults(Callback):
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The content of results.json; empty if it does not exist.
-
-    Raises:
-        UserError: if it is damaged.
-    """
+    """The content of results.json; empty if it does not exist. Raises UserError if it is damaged."""
     try:
         return json.loads(path.read_text()) if path.is_file() else {}
     except ValueError as error:

@@ -31,18 +31,9 @@ _KEPT = ("optimizer", "lr_scheduler", "lr_interval")
 
 
 def latest_checkpoint(directory: Path, *, rename_damaged: bool) -> tuple[Path, dict[str, Any], list[str]]:
-    """The last intact checkpoint of a run: last.ckpt, else previous.ckpt.
-
-    Args:
-        directory: the run directory.
-        rename_damaged: rename a damaged last.ckpt, so that the next checkpoint does not replace previous.ckpt by it.
-
-    Returns:
-        The path, its content, and messages for the user about a damaged one.
-
-    Raises:
-        UserError: if there is none, or none is intact.
-    """
+    """The last intact checkpoint of a run, last.ckpt or else previous.ckpt: its path, its content, and messages for the
+    user about a damaged one. This is renamed if requested, so that the next checkpoint does not replace previous.ckpt
+    by it. Raises UserError if there is none, or none is intact."""
     folder = directory / run_directory.CHECKPOINTS
     messages: list[str] = []
     for path in (folder / run_directory.LAST, folder / run_directory.PREVIOUS):
@@ -72,13 +63,8 @@ def check_resumable(model: LightningModule, saved: Mapping[str, Any], source: st
     """Raises UserError if training cannot continue from a checkpoint.
 
     A resumed run keeps its optimizer and its learning-rate schedule, with all their arguments: their state is in the
-    checkpoint, and for most schedules no value of another one follows from it.
-
-    Args:
-        model: as configured.
-        saved: the content of the checkpoint.
-        source: its name, for the message.
-        averaged: whether a moving average of the weights is configured.
+    checkpoint, and for most schedules no value of another one follows from it. It also keeps a moving average of the
+    weights, which `averaged` says is configured.
     """
     check_same_network(model.state_dict(), saved["state_dict"], source)
     if "loops" not in saved:

@@ -76,14 +76,7 @@ def discard(directory: Path) -> None:
 @contextmanager
 def held(directory: Path, seconds: float = 0) -> Iterator[None]:
     """Keeps other processes from writing into a run directory in the meantime; the end of this process, too, frees it.
-
-    Args:
-        directory: the run directory.
-        seconds: how long to wait for another process that holds it.
-
-    Raises:
-        UserError: if another process holds it, or it is not writable.
-    """
+    Raises UserError if another process holds it for so many seconds, or it is not writable."""
     create(directory)
     path = directory / _LOCK
     lock = FileLock(path)
@@ -146,15 +139,8 @@ def all_in(logs: Path) -> list[Path]:
 
 
 def find(reference: str | Path, logs: Path = LOGS) -> Path:
-    """The directory of an existing run.
-
-    Args:
-        reference: its path, `recipe/run`, or `recipe` for the latest run of a recipe.
-        logs: the folder of all runs.
-
-    Raises:
-        UserError: if there is none; the message names the latest runs.
-    """
+    """The directory of an existing run, by its path, `recipe/run`, or `recipe` for its latest run. Raises UserError if
+    there is none; the message names the latest runs."""
     for place in (Path(reference), logs / reference):
         if is_run(place):
             return place
@@ -170,11 +156,7 @@ def _modified(directory: Path) -> tuple[float, Path]:
 
 
 def find_checkpoint(directory: Path, *names: str) -> Path:
-    """The first of the named checkpoints that exists.
-
-    Raises:
-        UserError: if none of them exists.
-    """
+    """The first of the named checkpoints that exists. Raises UserError if none does."""
     for name in names:
         if (path := directory / CHECKPOINTS / name).is_file():
             return path

@@ -131,12 +131,10 @@ class Trainer(lightning.Trainer):
 
         Args:
             model: what to train.
-            args: Lightning's.
             ckpt_path: a checkpoint from which a new run continues, with its optimizer and epoch.
             resume: the run to resume in its own directory and with its configuration: its path, `recipe/run`, or
                 `recipe` for the latest. Other arguments of the command line override its configuration.
             test_after_fit: test on the official test set after training.
-            kwargs: Lightning's.
         """
         if ckpt_path == "last":
             resume, ckpt_path = str(self.run_directory), None
@@ -163,7 +161,7 @@ class Trainer(lightning.Trainer):
         if resume or ckpt_path:
             ckpt_path, step = self._resume_checkpoint(model, resume, ckpt_path)
         elif isinstance(model, Classifier) and model.init_from:
-            load_initial_weights(model, model.init_from)
+            rank_zero_info("\n".join(load_initial_weights(model, model.init_from)))
         if self._own_logger and (resume or self._chosen.interrupted):
             # TensorBoard drops the steps after the checkpoint, since they are logged again.
             self.logger = _tensorboard(self.run_directory, purge_step=step or 0)
@@ -251,10 +249,8 @@ class Trainer(lightning.Trainer):
 
         Args:
             model: what to evaluate.
-            args: Lightning's.
             ckpt_path: the checkpoint whose weights to load.
             run: the run whose configuration and weights to load: its path, `recipe/run`, or `recipe` for the latest.
-            kwargs: Lightning's.
         """
         ckpt_path = self._weights(model, run, ckpt_path)
         self._meet(kwargs.get("datamodule"))
@@ -275,10 +271,8 @@ class Trainer(lightning.Trainer):
 
         Args:
             model: what to evaluate.
-            args: Lightning's.
             ckpt_path: the checkpoint whose weights to load.
             run: the run whose configuration and weights to load: its path, `recipe/run`, or `recipe` for the latest.
-            kwargs: Lightning's.
         """
         with self._held():
             ckpt_path = self._weights(model, run, ckpt_path)
@@ -299,10 +293,8 @@ class Trainer(lightning.Trainer):
 
         Args:
             model: what predicts.
-            args: Lightning's.
             ckpt_path: the checkpoint whose weights to load.
             run: the run whose configuration and weights to load: its path, `recipe/run`, or `recipe` for the latest.
-            kwargs: Lightning's.
         """
         with self._held():
             ckpt_path = self._weights(model, run, ckpt_path)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from src.errors import UserError
 from src.runtime.checkpoint_file import read
-from src.runtime.initial_weights import load_initial_weights, take_weights
+from src.runtime.initial_weights import load_initial_weights
 from tests.runtime.test_checkpoint_file import Touch
 from tests.toys import Linear, Squares, classifier, fit, last_checkpoint
 
@@ -33,7 +33,7 @@ def test_a_file_of_weights_is_taken_whatever_its_form(
     weights: dict[str, Any] = {prefix + name: value for name, value in WEIGHTS.items()}
     torch.save({entry: weights} if entry else weights, tmp_path / "w.pth", _use_new_zipfile_serialization=zipped)
     model = classifier(net=net())
-    lines = take_weights(model, str(tmp_path / "w.pth"))
+    lines = load_initial_weights(model, str(tmp_path / "w.pth"))
     assert lines == [f"init_from {tmp_path / 'w.pth'} gives 4 of 4 tensors, from net.1.weight to net.2.bias"]
     assert all(bool((value == 0.5).all()) for value in model.state_dict().values())
 
@@ -42,7 +42,7 @@ def test_what_does_not_fit_is_listed_and_keeps_its_initial_values(tmp_path: Path
     torch.save({**WEIGHTS, "other": torch.zeros(1)}, tmp_path / "w.pth")
     model = classifier(net=net(4), num_classes=4)
     before = model.state_dict()["net.2.weight"].clone()
-    taken, rest = take_weights(model, str(tmp_path / "w.pth"))
+    taken, rest = load_initial_weights(model, str(tmp_path / "w.pth"))
     assert "gives 2 of 4 tensors" in taken
     assert "net.2.weight is (4, 5) here and (3, 5) in the checkpoint" in rest
     assert "net.other (1,) is only in the checkpoint" in rest

@@ -20,7 +20,7 @@ from src.cli.doctor import images, machine, training
 from src.cli.doctor.finding import Finding, Note, check, report
 from src.runtime import file_format, run_directory
 from src.runtime.checkpoint_file import check_same_network, read
-from src.runtime.initial_weights import take_weights
+from src.runtime.initial_weights import load_initial_weights
 from src.runtime.job import Job
 from src.runtime.resume import check_resumable, latest_checkpoint
 from src.runtime.trainer import Trainer
@@ -130,7 +130,9 @@ class DoctorCLI(CLI):
             if self.source:
                 path = run_directory.find_best_or_last(self.source, config.trainer.test_checkpoint)
             elif not config.ckpt_path:
-                return "; ".join(take_weights(self.model, str(run_directory.find_weights(config.model.init_from))))
+                return "; ".join(
+                    load_initial_weights(self.model, str(run_directory.find_weights(config.model.init_from)))
+                )
             else:
                 path = Path(config.ckpt_path)
             saved = read(path)
