@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -61,6 +62,20 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         main(list(arguments))
 
     return run
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a tiny run."""
+    directory = tmp_path_factory.mktemp("tiny") / "run"
+    main(["fit", *TINY, f"--trainer.default_root_dir={directory}"])
+    return directory
+
+
+@pytest.fixture
+def fitted(cli: Callable[..., None], tiny_run: Path) -> Path:
+    """A copy of the tiny run in the folder of the test."""
+    return shutil.copytree(tiny_run, Path("logs/a/b"))
 
 
 @pytest.fixture

@@ -62,22 +62,6 @@ def test_the_home_folder_is_inserted_at_any_depth(monkeypatch: pytest.MonkeyPatc
     )
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (
-            "data: {class_path: Shapes, init_args: {seed: 4}}",
-            "recipe.yaml: data.init_args.seed is taken from seed_every",
-        ),
-        ("model: {num_classes: 4}", "recipe.yaml: model.num_classes is taken from the data"),
-    ],
-)
-def test_a_value_that_follows_from_another_is_refused(content: str, words: str, tmp_path: Path) -> None:
-    (tmp_path / "recipe.yaml").write_text(content)
-    with pytest.raises(UserError, match=words):
-        config_file.resolve(["fit", f"--config={tmp_path}/recipe.yaml"])
-
-
 class WithPartial(SimpleCNN):
     """Its default cannot be written to a configuration file."""
 

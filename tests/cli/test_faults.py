@@ -135,31 +135,6 @@ def test_a_module_that_cannot_be_imported(
     assert "broken.py" in text
 
 
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--model.optimizer=torch.optim.SGD", "--model.optimizer.lr=-1"], "Invalid learning rate"),
-        (["--model.net.dropout=2"], "dropout"),
-        (
-            [
-                *("--model.net=torch.nn.Conv2d", "--model.net.in_channels=3"),
-                *("--model.net.out_channels=10", "--model.net.kernel_size=3"),
-            ],
-            "must return (2, 10)",
-        ),
-        (["--model.net=torchvision.models.alexnet", "--model.net.num_classes=10"], "does not take images of shape"),
-        (["--model.net=SpeedNet", "--model.net.widths=[-1,2,3]"], "must start with at least 24"),
-        (["--model.net=torch.nn.Linear"], "the following arguments are required: in_features, out_features"),
-        (["--trainer.val_check_interval=1000"], "`val_check_interval` (1000) must be less than or equal"),
-        (["--data.batch_size=-1"], "batch_size -1 must be at least 1"),
-    ],
-)
-def test_what_is_raised_about_arguments_is_one_paragraph(
-    arguments: list[str], words: str, fails: Fails, tiny: list[str]
-) -> None:
-    assert words in fails("fit", *tiny, *arguments)
-
-
 def error_of(source: str, path: Path, module: str) -> ValueError:
     """The error of a source text, as a file of a module would raise it."""
     path.write_text(source)

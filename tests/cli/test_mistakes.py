@@ -57,6 +57,7 @@ ARGUMENTS = {
     "--trainer.val_check_interval=0": "val_check_interval 0 is not above 0; for no validation",
     "--trainer.check_val_every_n_epoch=0": "for no validation, set trainer.limit_val_batches 0",
     "--trainer.val_check_interval=2.5": "val_check_interval",
+    "--trainer.val_check_interval=1000": "`val_check_interval` (1000) must be less than or equal",
     "--trainer.limit_train_batches=0": "there is nothing to train; set at least 1",
     "--trainer.limit_train_batches=-1": "invalid value -1 for limit_train_batches",
     "--trainer.overfit_batches=all": "trainer.overfit_batches: expected int or float, not all",
@@ -90,6 +91,7 @@ ARGUMENTS = {
     "--data.batch_size=many": "data.batch_size (src.data.Shapes): expected int, not many",
     "--data.batch_size=null": "data.batch_size (src.data.Shapes): expected int, not null",
     "--data.batch_size=0": "batch_size 0 must be at least 1",
+    "--data.train_size=0": "train_size 0 must be at least 1",
     "--data.val_fraction=20%": "expected float, not 20%",
     "--data.val_fraction=1": "val_fraction 1.0 is outside [0, 1)",
     "--data.split=stratifed": "'tail', 'random', 'stratified', 'hash', not stratifed",
@@ -128,6 +130,10 @@ ARGUMENTS = {
     "--model.net=torchvision.models.resnet18 --model.net.num_classes=ten": "num_classes",
     "--model.net=tests.cli.test_mistakes.factory --model.net.classes=10": "is given as dict_kwargs.NAME",
     "--model.net.image_size=64": "does not take images of shape (2, 3, 12, 12)",
+    "--model.net.num_classes=7": "returns (2, 7) for images of shape",
+    "--model.net.dropout=2": "dropout",
+    "--model.net=torchvision.models.alexnet --model.net.num_classes=10": "does not take images of shape",
+    "--model.net=SpeedNet --model.net.widths=[-1,2,3]": "must start with at least 24",
     "--model.net.image_size=big": "model.net.image_size (src.models.SimpleCNN): expected int, not big",
     "--model.optimizer=null": "model.optimizer: expected class path, not null",
     "--model.optimizer=adam": "did you mean torch.optim.Adam?",
@@ -179,6 +185,7 @@ FILES = {
     "model: {net: [SimpleCNN]}": "model.net",
     "model: null": "model",
     "data: {class_path: Shapes, init_args: {seed: 4}}": "data.init_args.seed is taken from seed_everything",
+    "model: {num_classes: 4}": "recipe.yaml: model.num_classes is taken from the data",
     "data: {class_path: Shapes, init_args: {batch_size: 12.5}}": "expected int, not 12.5",
     "data: {class_path: Shapes, init_args: {augment: [{class_path: Flp}]}}": "did you mean Flip?",
     "trainer: {callbacks: [{class_path: EMA, init_args: {decya: 1}}]}": "did you mean decay?",
@@ -196,6 +203,8 @@ OTHERS = {
     "predict recipe.yaml": "did you mean --config recipe.yaml?",
     "doctor --trainer.max_epoch=3": "did you mean trainer.max_epochs?",
     "doctor --run=nowhere": "nowhere is not a run directory",
+    "doctor --config=nowhere.yaml": "nowhere.yaml",
+    "doctor recipe.yaml": "did you mean --config recipe.yaml?",
 }
 
 

@@ -118,19 +118,6 @@ def test_a_fault_in_a_recipe_is_the_error_of_fit(recipe: str, reason: str, fails
     assert reason in fails("doctor", "--config=recipe.yaml")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "reason"),
-    [
-        (["--trainer.max_epoch=1"], "did you mean trainer.max_epochs?"),
-        (["--config=nope.yaml"], "nope.yaml"),
-        (["--resume=nope"], "nope is not a run directory"),
-        (["recipe.yaml"], "did you mean --config recipe.yaml?"),
-    ],
-)
-def test_a_fault_in_the_arguments_is_the_error_of_fit(arguments: list[str], reason: str, fails: Fails) -> None:
-    assert reason in fails("doctor", *arguments)
-
-
 def test_other_processes_report_nothing_and_other_nodes_what_fails(
     report: Report, monkeypatch: pytest.MonkeyPatch
 ) -> None:
