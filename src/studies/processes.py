@@ -69,8 +69,8 @@ class Job:
 
 
 def run(jobs: Iterator[Job | None], processes: int) -> None:
-    """Runs jobs until there are no more, in so many processes at a time. `jobs` is asked for the next one when a process
-    is free; None means that there may be one later. Raises Stopped when a signal was received, and the processes have
+    """Runs jobs until there are no more, so many processes at a time. `jobs` is asked for the next one when one is
+    free; None means that there may be one later. Raises Stopped when a signal was received, and the processes have
     ended."""
     running: dict[int, tuple[subprocess.Popen[bytes], Job]] = {}
     exhausted = False

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from src.errors import UserError
+from src.studies.processes import output_of
 from tests.studies.runs import finished, write_run
 
 pytestmark = pytest.mark.sweep
@@ -50,7 +51,7 @@ def test_a_trial_is_a_fit_of_the_kept_recipe_without_a_test(sweep: Any) -> None:
 
 def test_an_interrupted_trial_comes_first_and_resumes(sweep: Any) -> None:
     first = next(sweep._jobs(9))
-    assert next(sweep._jobs(9)).output.name == "trial-001.txt"  # the process of the first one holds its claim
+    assert next(sweep._jobs(9)).run.name == "trial-001"  # the process of the first one holds its claim
     first.claim.close()
     again = next(sweep._jobs(9))
     assert again.arguments == first.arguments
@@ -71,7 +72,7 @@ def test_a_run_that_ended_before_its_result_was_told_is_not_run_again(sweep: Any
             trial = trial_of(sweep.study, 1)
             trial.report(0.5, 0)
             trial.set_user_attr(PRUNED, 0)
-    assert next(sweep._jobs(9)).output.name == "trial-002.txt"
+    assert next(sweep._jobs(9)).run.name == "trial-002"
     assert states(sweep) == ["COMPLETE", "PRUNED", "RUNNING"]
     assert [trial.value for trial in sweep.study.trials] == [0.75, 0.5, None]
 
@@ -80,7 +81,7 @@ def test_a_killed_trial_stays_open_and_a_failed_one_does_not(sweep: Any, capsys:
     jobs = sweep._jobs(4)
     for code in (-9, 143, 1, 0):
         job = next(jobs)
-        job.output.write_text("reason\n")
+        output_of(job.run).write_text("reason\n")
         if code == 0:
             end(sweep, 3, 0.5)
         job.claim.close()
@@ -97,6 +98,7 @@ def test_a_sweep_whose_first_trials_all_fail_ends(sweep: Any) -> None:
     jobs = sweep._jobs(50)
     for _ in range(3):
         job = next(jobs)
+        output_of(job.run).touch()
         job.claim.close()
         job.ended(2)
     assert list(jobs) == [] and "No trial is complete" in (sweep.directory / "sweep.md").read_text()
