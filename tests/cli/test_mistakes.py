@@ -52,6 +52,7 @@ ARGUMENTS = {
     "--trainer.max_epochs=null": "trainer.max_epochs is not set",
     "--trainer.max_steps=0": "there is nothing to train; set at least 1",
     "--trainer.max_time=5h": "DD:HH:MM:SS",
+    "--trainer.accumulate_grad_batches=0": "set 1 for one",
     "--trainer.accumulate_grad_batches=-1": "accumulate_grad_batches -1 is not above 0; it is the number of batches",
     "--trainer.gradient_clip_val=-1": "gradient_clip_val -1 is below 0; set null for no clipping",
     "--trainer.val_check_interval=0": "val_check_interval 0 is not above 0; for no validation",
