@@ -34,7 +34,7 @@ cluster: .venv/installed
 # Tries every part of docs/parts.md: optimizers, schedules, networks and callbacks of other packages.
 parts: .venv/installed
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint requirements.txt --requirement pyproject.toml --extra parts --extra parquet
-	$(BIN)/python -m pytest -n 2 -m parts tests/test_parts.py tests/test_finetuning.py tests/inference $(ARGS)
+	$(BIN)/python -m pytest -n 2 -m parts tests/test_parts.py tests/test_finetuning.py tests/cli/test_pretrained.py tests/inference $(ARGS)
 
 # Logs with the packages of other loggers, offline.
 loggers: .venv/installed

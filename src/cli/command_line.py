@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import re
 import sys
 from pathlib import Path
@@ -28,7 +29,7 @@ from src.data import ImageDataModule
 from src.data.image_spec import ImageSpec
 from src.data.storage.disk import one_at_a_time
 from src.errors import RankLost, UserError, first_line
-from src.models.pretrained import pretrained_normalization, takes_weights, without_weights
+from src.models.pretrained import pretrained_normalization, takes_weights, weight_arguments, without_weights
 from src.runtime import file_format, job_directory, lightning_workarounds, ranks, rendezvous, run_directory
 from src.runtime.checkpoint_file import read
 from src.runtime.code_state import code_state, imported_files
@@ -242,7 +243,7 @@ class CLI(ExplicitConfiguration, LightningCLI):
         head_is_replaced = takes_weights(net := config.model.net)
         if self.source or config.ckpt_path:  # whose weights are loaded afterwards
             without_weights(net)
-        downloads = takes_weights(net)
+        downloads = weight_arguments(net)
         try:
             if not head_is_replaced:
                 self._fit_net_to_data()
@@ -254,7 +255,8 @@ class CLI(ExplicitConfiguration, LightningCLI):
                     raise
                 raise UserError(
                     f"the pretrained weights of {config.model.net.class_path} are not here and cannot be downloaded: "
-                    f"{first_line(error).rstrip('.')}. Give a file of weights as model.init_from"
+                    f"{first_line(error).rstrip('.')}. Give a file of weights as model.init_from, with "
+                    f"{' and '.join(f'model.net.{name} {json.dumps(value)}' for name, value in downloads.items())}"
                 ) from error
             if isinstance(error.__cause__, UserError):  # of `_num_classes`
                 raise UserError(str(error.__cause__)) from None

@@ -14,7 +14,12 @@ Normalization = tuple[tuple[float, ...], tuple[float, ...]]  # mean and std of e
 def takes_weights(net: Any) -> bool:
     """Whether a network, as its class path and arguments, is built with pretrained weights: by `weights` of
     torchvision, `checkpoint_path` of timm, or `pretrained` of any function."""
-    return any(_weight_arguments(net))
+    return bool(weight_arguments(net))
+
+
+def weight_arguments(net: Any) -> dict[str, Any]:
+    """The arguments by which such a network gets its weights, with the values by which it is built without them."""
+    return {name: neutral for _, name, neutral in _weight_arguments(net)}
 
 
 def without_weights(net: Any) -> None:
