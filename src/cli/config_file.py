@@ -15,11 +15,14 @@ from src.runtime import file_format
 
 
 class _Loader(yaml.SafeLoader):
-    """Raises for a key that is given twice, of which YAML takes the last without a warning."""
+    """Raises for a key that is given twice, of which YAML takes the last without a warning, or that is no text or
+    number."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key is a list or a mapping", key.start_mark)
             if key.value in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key.value} is given twice", key.start_mark
@@ -37,8 +40,10 @@ def read(path: Path) -> dict[str, Any]:
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         reason = getattr(error, "problem", None) or error
         raise UserError(f"{path}{where} is not YAML: {reason}. Check brackets, quotes and indentation there") from error
+    except RecursionError as error:
+        raise UserError(f"{path} is not a configuration: it is nested too deeply") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} is not a text file") from error
+        raise UserError(f"{path} is not a text file in UTF-8") from error
     if not isinstance(content, dict):
         raise UserError(f"{path} is not a configuration: it must be a mapping with keys such as model and data")
     return content
@@ -101,10 +106,24 @@ def _in_current_format(path: str) -> str:
     if not Path(path).is_file():  # jsonargparse reports it
         return path
     content = read(Path(path))
-    _check(path, "", content)
-    migrated = file_format.migrate_config(content, path)
-    same = migrated == {file_format.ENTRY: file_format.FORMAT_VERSION, **content}
-    return path if same else yaml.safe_dump(migrated)
+    try:
+        _check(path, "", content)
+    except RecursionError as error:
+        raise UserError(f"{path} is not a configuration: a value in it contains itself") from error
+    current = _without_empty(file_format.migrate_config(content, path))
+    same = current == {file_format.ENTRY: file_format.FORMAT_VERSION, **content}
+    return path if same else yaml.safe_dump(current)
+
+
+def _without_empty(config: Any, key: str = "") -> Any:
+    """Without the mappings of arguments that have none, as where all their lines are comments."""
+    if isinstance(config, dict):
+        return {
+            name: _without_empty(value, f"{key}.{name}")
+            for name, value in config.items()
+            if value is not None or not (f"{key}.{name}" in (".trainer", ".model") or name in _PART)
+        }
+    return [_without_empty(item, key) for item in config] if isinstance(config, list) else config
 
 
 def _check(path: str, key: str, value: Any) -> None:
@@ -117,7 +136,10 @@ def _check(path: str, key: str, value: Any) -> None:
     if isinstance(value, dict):
         if value.keys() & {"class_path", "init_args"} and (wrong := [name for name in value if name not in _PART]):
             raise UserError(f"{path}: {key} has {', '.join(wrong)} next to class_path; arguments belong into init_args")
+        arguments = key in ("", "trainer", "model") or key.endswith(".init_args")
         for name, item in value.items():
+            if arguments and not isinstance(name, str):
+                raise UserError(f"{path}: {key or 'the file'} has the key {name}, which is not the name of an argument")
             _check(path, f"{key}.{name}".removeprefix("."), item)
     for item in value if isinstance(value, list) else ():
         _check(path, key, item)

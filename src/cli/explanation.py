@@ -138,6 +138,7 @@ def _suggestion(name: str, known: Collection[str], list_all: bool = False) -> st
         *(lower[one] for one in difflib.get_close_matches(name.lower(), lower, n=1)),
         *(one for one in known if one.startswith(name)),
     ]
-    if near:
-        return f"; did you mean {known[near[0]] if isinstance(known, dict) else near[0]}?"
+    suggested = [known[one] if isinstance(known, dict) else one for one in near]
+    if suggested and suggested[0] != name:  # else it exists, and is of another kind
+        return f"; did you mean {suggested[0]}?"
     return f"; choose from {', '.join(known)}" if list_all and 0 < len(known) < 30 else ""

@@ -74,7 +74,8 @@ class Parser(LightningArgumentParser):
         """Raises UserError; the parser of a class, whose errors the parser of the command line wraps, ArgumentError."""
         with contextlib.suppress(Exception):  # a fault in the wording must not replace the error
             if suggested := suggest_option(message, self.option_names(), list_all=not self.exit_on_error):
-                message = suggested + self._about_component()
+                about = self._about_component()
+                message = suggested + (f" ({about})" if about and suggested.endswith("?") else about and f"; {about}")
             elif ex and self.exit_on_error:
                 message = explain(ex)
         if not self.exit_on_error:
@@ -89,10 +90,10 @@ class Parser(LightningArgumentParser):
     def _about_component(self) -> str:
         """Advice for an argument that the signature of the class or the function does not show."""
         if self._component in (nn.Module, Callback):  # jsonargparse's choice where no class is named
-            return "; class_path is missing"
+            return "class_path is missing"
         parameters = inspect.signature(self._component).parameters.values() if self._component else ()
         variable = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters)
-        return "; what it takes as **kwargs is given as dict_kwargs.NAME" if variable else ""
+        return "what it takes as **kwargs is given as dict_kwargs.NAME" if variable else ""
 
     def option_names(self) -> list[str]:
         """Full names, those of the subcommands included: the outer parser checks the keys of a configuration file."""

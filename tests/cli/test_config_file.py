@@ -23,7 +23,9 @@ from src.models import SimpleCNN
         (b"trainer:\n  max_epochs: [1\n", "recipe.yaml, line 3, column 1 is not YAML"),
         (b"a: b: c\n", "recipe.yaml, line 1, column 5 is not YAML"),
         (b"a: 1\na: 2\n", "recipe.yaml, line 2, column 1 is not YAML: the key a is given twice"),
-        (b"\xff\xfe\x00", "recipe.yaml is not a text file"),
+        (b"\xff\xfe\x00", "recipe.yaml is not a text file in UTF-8"),
+        (b"? [a, b]\n: 1\n", "recipe.yaml, line 1, column 3 is not YAML: a key is a list or a mapping"),
+        (b"a: " + 5000 * b"[" + 5000 * b"]", "recipe.yaml is not a configuration: it is nested too deeply"),
         (b"- a\n", "recipe.yaml is not a configuration"),
         (b"", "recipe.yaml is not a configuration"),
     ],
@@ -60,6 +62,42 @@ def test_the_home_folder_is_inserted_at_any_depth(monkeypatch: pytest.MonkeyPatc
     assert config_file.expand_home(Namespace(data=part)) == Namespace(
         data=Namespace(init_args=Namespace(data_dir="/home/me/images", paths=["/home/me", "a~/b"]), number=3)
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("1: 2", "recipe.yaml: the file has the key 1, which is not the name of an argument"),
+        ("model: {net: {class_path: a.B, init_args: {true: 1}}}", "model.net.init_args has the key True, which is not"),
+        ("data: &a [*a]", "recipe.yaml is not a configuration: a value in it contains itself"),
+    ],
+)
+def test_a_value_that_cannot_be_given_is_refused(content: str, words: str, tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(content)
+    with pytest.raises(UserError, match=words):
+        config_file.resolve(["fit", f"--config={tmp_path}/recipe.yaml"])
+
+
+def test_mappings_without_arguments_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text("""
+trainer:
+#  max_epochs: 3
+model:
+  net:
+    class_path: src.models.SimpleCNN
+    init_args:
+      # width: 3
+  lr_scheduler: null
+data:
+  init_args: {augment: [{class_path: Flip, init_args: null}], mix: null, sizes: {0: 1}}
+""")
+    arguments, _ = config_file.resolve(["fit", f"--config={path}"])
+    assert yaml.safe_load(arguments[1].removeprefix("--config=")) == {
+        "format_version": 2,
+        "model": {"net": {"class_path": "src.models.SimpleCNN"}, "lr_scheduler": None},
+        "data": {"init_args": {"augment": [{"class_path": "Flip"}], "mix": None, "sizes": {0: 1}}},
+    }
 
 
 class WithPartial(SimpleCNN):
