@@ -153,8 +153,12 @@ class ImageDataModule(LightningDataModule, ABC):
     def image_set(self, subset: Subset) -> ImageSet:
         """A subset, read at the first call. Raises UserError if `read` does not return what it should."""
         if subset not in self._sets:
-            images_NHWC, labels_N = self.read(subset)
+            images_NHWC, labels_N = map(torch.as_tensor, self.read(subset))  # of NumPy, or a list of labels
             name = type(self).__name__
+            if isinstance(self.classes, str) or len(set(self._class_names)) < self.num_classes:
+                raise UserError(
+                    f"{name}.classes is {self.classes!r}; it must be a tuple with a name of its own for each"
+                )
             positions_K = torch.arange(self.num_classes) if self._positions_K is None else self._positions_K
             shape = (*images_NHWC.shape[:1], *((len(positions_K),) if self.multi_label else ()))
             if images_NHWC.dtype != torch.uint8 or images_NHWC.dim() != 4 or labels_N.shape != shape:
@@ -163,6 +167,8 @@ class ImageDataModule(LightningDataModule, ABC):
                     f"{name}.read returns images {tuple(images_NHWC.shape)} of {images_NHWC.dtype} and labels "
                     f"{tuple(labels_N.shape)}; it must return uint8 images (N, H, W, C) and {each} for each"
                 )
+            if labels_N.is_floating_point() and not bool((labels_N == labels_N.round()).all()):
+                raise UserError(f"{name}.read returns labels that are not whole numbers, such as {float(labels_N.max()):.3g}")
             number = 2 if self.multi_label else self.num_classes
             if len(labels_N) and not 0 <= int(labels_N.min()) <= int(labels_N.max()) < number:
                 raise UserError(

@@ -3,10 +3,14 @@
 Shapes: N images, H rows, W columns, C channels.
 """
 
+import contextlib
+import inspect
+import pickle
 from collections.abc import Sequence
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,9 +23,10 @@ from src.data.datamodule import ImageDataModule, Preparation, Subset
 from src.data.storage import image_cache
 from src.data.storage.image_cache import ImageCache
 from src.data.storage.progress import progress
-from src.errors import UserError
+from src.errors import UserError, shortened
 
-COMPARED = 64  # samples whose pixels tell whether a dataset has changed
+COMPARED = 64  # samples whose pixels tell whether files that a dataset reads have changed
+TOLERANCE = 1 / 255  # by which an image may leave [0, 1], as resizing by splines makes it
 
 
 class TorchDataset(ImageDataModule):
@@ -31,7 +36,8 @@ class TorchDataset(ImageDataModule):
     A sample is an image and an integer label, or, where an image can have several classes, a vector of 0 and 1 with one
     number per class. The image is one of Pillow, a uint8 array (H, W) or (H, W, C), or a
     tensor (C, H, W), uint8 or floats in [0, 1]; all have the same size. Random transforms of the dataset would be
-    sampled once, so give them as `augment`.
+    sampled once, so give them as `augment`. All is read again when the dataset's attributes or the code of its class
+    have changed, or one of 64 samples.
     """
 
     def __init__(
@@ -51,6 +57,12 @@ class TorchDataset(ImageDataModule):
             **kwargs: see ImageDataModule.
         """
         super().__init__(**kwargs)
+        of_both = [list(map(str, own)) for one in (train, test) if (own := getattr(one, "classes", None))]
+        if classes is None and len(of_both) == 2 and of_both[0] != of_both[1]:
+            raise ValueError(
+                f"data.train has the classes {shortened(of_both[0])}, and data.test {shortened(of_both[1])}: their "
+                "labels would have different meanings. Give both the same"
+            )
         self.train, self.test = train, test
         self._caches: dict[Subset, ImageCache] = {}
         self.cache_dir = Path(cache_dir).expanduser().absolute()
@@ -80,11 +92,18 @@ class TorchDataset(ImageDataModule):
         return self._caches[subset]
 
     def _opened(self, dataset: Any) -> ImageCache:
+        if not len(dataset):
+            raise UserError(f"{type(dataset).__name__} has no samples")
+        state = _state(dataset)
         digest = blake2b(digest_size=12)
         for index in range(0, len(dataset), max(1, len(dataset) // COMPARED)):
             image_HWC, label = _sample(dataset, index)
             digest.update(f"{image_HWC.shape} {label.tolist()}".encode() + image_HWC.tobytes())
-        key = {"dataset": f"{type(dataset).__module__}.{type(dataset).__qualname__}", "samples": len(dataset)}
+        key = {
+            "dataset": f"{type(dataset).__module__}.{type(dataset).__qualname__}",
+            "samples": len(dataset),
+            "state": state,
+        }
         key["content"] = digest.hexdigest()
         folder = self.cache_dir / f"{type(dataset).__name__}-{digest.hexdigest()}"
         if not (cache := image_cache.load(folder, **key)):
@@ -92,8 +111,8 @@ class TorchDataset(ImageDataModule):
             if not self.cache_writable:
                 return ImageCache(folder, images, key)
             image_cache.save(folder, images, **key)
-            cache = image_cache.load(folder, **key)
-        assert cache
+            # Another process may have replaced it by that of another state.
+            cache = image_cache.load(folder, **key) or ImageCache(folder, images, key)
         return cache
 
     def pending_preparation(self) -> Preparation | None:
@@ -114,6 +133,25 @@ class TorchDataset(ImageDataModule):
         if subset == "test" and self.test is None:
             raise UserError("data.test is null, so there is no test set; give one, or use `python -m src validate`")
         return self._cache(subset).images
+
+
+class _StatePickler(pickle.Pickler):
+    """Pickles tensors by their values, not by the addresses of their storages."""
+
+    def reducer_override(self, obj: Any) -> Any:
+        return (bytes, (obj.numpy(force=True).tobytes(),)) if isinstance(obj, Tensor) else NotImplemented
+
+
+def _state(dataset: object) -> str:
+    """Checksum of the attributes of a dataset that can be pickled, and of the code of its class."""
+    digest = blake2b(digest_size=12)
+    with contextlib.suppress(OSError, TypeError):  # there is no file
+        digest.update(inspect.getsource(type(dataset)).encode())
+    file: Any = SimpleNamespace(write=digest.update)
+    for attribute in getattr(dataset, "__dict__", {}).items():
+        with contextlib.suppress(Exception):  # which differ by what cannot be pickled
+            _StatePickler(file, protocol=5).dump(attribute)
+    return digest.hexdigest()
 
 
 def _decoded(dataset: Any) -> ImageSet:
@@ -141,22 +179,32 @@ def _decoded(dataset: Any) -> ImageSet:
 
 def _sample(dataset: Any, index: int) -> tuple[np.ndarray, np.ndarray]:
     """An image as uint8 (H, W, C), and its label, int64 () or (K,)."""
-    image, label = dataset[index]
+    sample, name = dataset[index], f"sample {index} of {type(dataset).__name__}"
+    if not isinstance(sample, tuple | list) or len(sample) != 2:
+        length = f" of {len(sample)}" if isinstance(sample, tuple | list) else ""
+        raise UserError(f"{name} is a {type(sample).__name__}{length}; it must be a tuple of an image and a label")
+    image, label = sample
     if isinstance(image, Tensor):
         image = image.movedim(0, -1) if image.dim() == 3 else image
-        image = (image * 255).round().clamp(0, 255).byte() if image.is_floating_point() else image
+        if image.is_floating_point():
+            if not (image.min() >= -TOLERANCE and image.max() <= 1 + TOLERANCE):
+                raise UserError(
+                    f"{name} is an image of floats from {image.min():.3g} to {image.max():.3g}; they must be in "
+                    "[0, 1]. Leave out a transform such as Normalize: the data module normalizes"
+                )
+            image = (image * 255).round().clamp(0, 255).byte()
     image_HWC = np.atleast_3d(np.asarray(image))
     if image_HWC.dtype != np.uint8 or image_HWC.ndim != 3:
         raise UserError(
-            f"sample {index} of {type(dataset).__name__} is an image {image_HWC.shape} of {image_HWC.dtype}; it must "
+            f"{name} is an image {image_HWC.shape} of {image_HWC.dtype}; it must "
             "be uint8 (H, W, C) or an image of Pillow, or a tensor (C, H, W), floats in [0, 1]"
         )
     label = np.asarray(label)
-    if label.size == 1:  # some datasets return an array of one integer
+    is_whole = label.dtype.kind in "biu" or (label.dtype.kind == "f" and bool((label == label.round()).all()))
+    if is_whole and label.size == 1:  # some datasets return an array of one integer
         return image_HWC, label.astype(np.int64).reshape(())
-    if label.ndim != 1 or not np.isin(label, (0, 1)).all():
+    if not is_whole or label.ndim != 1 or not np.isin(label, (0, 1)).all():
         raise UserError(
-            f"sample {index} of {type(dataset).__name__} has the label {label.tolist()}; it must be an integer, or a "
-            "vector with 0 or 1 for each class"
+            f"{name} has the label {label.tolist()}; it must be an integer, or a vector with 0 or 1 for each class"
         )
     return image_HWC, label.astype(np.int64)

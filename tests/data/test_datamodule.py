@@ -411,11 +411,29 @@ def test_batch_size_that_does_not_divide_is_rejected():
         (ImageSet(torch.zeros(2, 1, 1, 3), torch.tensor([0, 1])), r"returns images \(2, 1, 1, 3\) of torch.float32"),
         (ImageSet(torch.zeros(2, 1, 1, 3, dtype=torch.uint8), torch.tensor([0])), r"and labels \(1,\); it must return"),
         (ImageSet(torch.zeros(1, 1, 1, 3, dtype=torch.uint8), torch.tensor([3])), "labels from 3 to 3; with 3 classes"),
+        (
+            ImageSet(torch.zeros(1, 1, 1, 3, dtype=torch.uint8), torch.tensor([0.7])),
+            r"labels that are not whole numbers, such as 0\.7",
+        ),
     ],
 )
 def test_what_read_returns_is_checked(images: ImageSet, message: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(Numbered, "read", lambda self, subset: images)
     with pytest.raises(UserError, match=rf"Numbered\.read .*{message}"):
+        Numbered().setup("fit")
+
+
+def test_read_may_return_arrays_and_a_list_of_labels(monkeypatch: pytest.MonkeyPatch):
+    arrays: Any = (np.zeros((8, 1, 1, 3), np.uint8), [0, 1, 2, 0, 1, 2, 0, 1])
+    monkeypatch.setattr(Numbered, "read", lambda self, subset: arrays)
+    images_NHWC, labels_N = Numbered().image_set("train")
+    assert images_NHWC.dtype == torch.uint8 and labels_N.tolist() == arrays[1]
+
+
+@pytest.mark.parametrize("classes", ["abc", ("a", "a", "b"), (1, "1", 2)])
+def test_each_class_needs_a_name_of_its_own(classes: Any, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(Numbered, "classes", classes)
+    with pytest.raises(UserError, match=r"Numbered\.classes is .*; it must be a tuple with a name of its own for each"):
         Numbered().setup("fit")
 
 

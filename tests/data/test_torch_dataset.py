@@ -75,6 +75,29 @@ def test_each_sample_is_read_once(tmp_path: Path) -> None:
     assert ready(tmp_path, Grays(size=2000, start=1)).image_set("train").images_NHWC[0, 0, 0, 0] == 1
 
 
+class Relabeled(Grays):
+    """One of its samples has another label."""
+
+    def __init__(self, relabeled: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.transform = lambda image: image  # cannot be pickled
+        self.relabeled = relabeled
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        image, label = super().__getitem__(index)
+        return image, (label + 1) % 3 if index == self.relabeled else label
+
+
+def test_all_is_read_again_where_an_attribute_has_changed(tmp_path: Path) -> None:
+    for relabeled in (None, 7, torch.tensor(9)):  # not one of the samples that are compared
+        labels_N = ready(tmp_path, Relabeled(relabeled, size=300)).image_set("train").labels_N
+        changed = (labels_N != torch.arange(300) % 256 % 3).nonzero()[:, 0].tolist()
+        assert changed == ([] if relabeled is None else [int(relabeled)])
+    Grays.reads = 0
+    ready(tmp_path, Relabeled(torch.tensor(9), size=300))
+    assert Grays.reads < 100
+
+
 def test_mean_and_std_are_measured(tmp_path: Path) -> None:
     made = ready(tmp_path, Grays(size=2))  # values of 0 and 1
     assert made.mean == (round(0.5 / 255, 4),) * 3 and made.std == (round(0.5 / 255, 4),) * 3
@@ -144,3 +167,61 @@ def test_what_cannot_be_used_is_reported(tmp_path: Path) -> None:
         ready(tmp_path, Labels(size=2, start=1))
     with pytest.raises(UserError, match=r"data\.test is null"):
         ready(tmp_path, Grays(), stage="test")
+
+
+class Returns(Grays):
+    """Each sample is the same."""
+
+    def __init__(self, sample: Any, size: int = 12) -> None:
+        super().__init__(size=size)
+        self.sample = sample
+
+    def __getitem__(self, index: int) -> Any:
+        return self.sample
+
+
+IMAGE = torch.zeros(3, 4, 5)
+
+
+@pytest.mark.parametrize(
+    ("sample", "words"),
+    [
+        (IMAGE, "sample 0 of Returns is a Tensor; it must be a tuple of an image and a label"),
+        ((IMAGE, 0, 1), "sample 0 of Returns is a tuple of 3; it must be"),
+        (
+            (IMAGE + 255, 0),
+            r"floats from 255 to 255; they must be in \[0, 1\]. Leave out a transform such as Normalize",
+        ),
+        ((IMAGE - 0.5, 0), "floats from -0.5 to -0.5; they"),
+        ((IMAGE * float("nan"), 0), "floats from nan to nan; they"),
+        ((IMAGE, 0.5), "sample 0 of Returns has the label 0.5; it must be an integer"),
+        ((IMAGE, float("nan")), "has the label nan"),
+        ((IMAGE, "cat"), "has the label cat"),
+        ((IMAGE, None), "has the label None"),
+    ],
+)
+def test_a_sample_of_another_kind_is_refused(sample: Any, words: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=words):
+        ready(tmp_path, Returns(sample))
+
+
+def test_an_image_may_leave_the_range_by_rounding(tmp_path: Path) -> None:
+    assert ready(tmp_path, Returns((IMAGE + 1.003, 1))).image_set("train").images_NHWC.unique().tolist() == [255]
+
+
+def test_an_empty_dataset_and_other_classes_for_the_test_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="Labeled has no samples"):
+
+        class Labeled(Grays):
+            targets = (0, 1)
+
+        ready(tmp_path, Labeled(size=0))
+
+    class Fewer(Named):
+        classes = ("zero", "two", "three")
+
+    with pytest.raises(
+        ValueError, match=r"data\.train has the classes zero, one, two, three, and data.test zero, two, "
+    ):
+        ready(tmp_path, Named(), Fewer())
+    assert ready(tmp_path, Named(), Fewer(), classes=["a", "b", "c"]).num_classes == 3
