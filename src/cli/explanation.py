@@ -84,7 +84,8 @@ def _reason(error: BaseException, text: str, outer: str, key: str) -> str:
     if text.startswith("Expected an instantiatable class"):
         return f"{text}; give the class_path of another"
     if match := _OTHER_TYPE.fullmatch(text):
-        return f"{text}; a function states it in its signature: `-> {match[1]}`"
+        returned = "Tensor" if "Callable[[torch.Tensor" in outer else match[1]  # a loss, or what makes a network
+        return f"{text}; a function states in its signature what it returns: `-> {returned}`"
     if isinstance(error, AttributeError) and error.name and inspect.ismodule(error.obj):
         return text + _suggestion(error.name, _names(error.obj), list_all=True)
     if isinstance(error, ModuleNotFoundError) and error.name:

@@ -168,7 +168,9 @@ class ImageDataModule(LightningDataModule, ABC):
                     f"{tuple(labels_N.shape)}; it must return uint8 images (N, H, W, C) and {each} for each"
                 )
             if labels_N.is_floating_point() and not bool((labels_N == labels_N.round()).all()):
-                raise UserError(f"{name}.read returns labels that are not whole numbers, such as {float(labels_N.max()):.3g}")
+                raise UserError(
+                    f"{name}.read returns labels that are not whole numbers, such as {float(labels_N.max()):.3g}"
+                )
             number = 2 if self.multi_label else self.num_classes
             if len(labels_N) and not 0 <= int(labels_N.min()) <= int(labels_N.max()) < number:
                 raise UserError(
