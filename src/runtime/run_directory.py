@@ -145,14 +145,16 @@ def find(reference: str | Path, logs: Path = LOGS) -> Path:
         if is_run(place):
             return place
         if inside := list(filter(is_run, place.glob("*"))):
-            return max(inside, key=_modified)
-    known = sorted(all_in(logs), key=_modified)
+            return max(inside, key=_trained)
+    known = sorted(all_in(logs), key=_trained)
     latest = ", ".join(str(path) for path in known[-3:]) or f"none in {logs}"
     raise UserError(f"{reference} is not a run directory: {CONFIG} not found in it. Latest runs: {latest}")
 
 
-def _modified(directory: Path) -> tuple[float, Path]:
-    return directory.stat().st_mtime, directory
+def _trained(directory: Path) -> tuple[float, Path]:
+    """When it was last trained, which a test of an older run does not change."""
+    files = (directory / CONFIG, directory / CHECKPOINTS)
+    return max(file.stat().st_mtime for file in files if file.exists()), directory
 
 
 def find_checkpoint(directory: Path, *names: str) -> Path:
@@ -173,9 +175,10 @@ def find_best_or_last(directory: Path, which: str) -> Path:
 def find_weights(reference: str | Path, logs: Path = LOGS) -> Path:
     """A checkpoint file as it is, or that of a run: `RUN` is its best (without validation its last) checkpoint,
     `RUN@last` its last."""
-    if Path(reference).is_file():
-        return Path(reference)
-    name, _, which = str(reference).partition("@")
+    path, text = Path(reference), str(reference)
+    if path.is_file():
+        return path
+    name, _, which = text.rpartition("@") if "@" in path.name and not path.is_dir() else (text, "", "")
     if which not in ("", "best", "last"):
         raise UserError(f"{reference} ends in @{which}; use RUN, RUN@best or RUN@last")
     return find_best_or_last(find(name, logs), which or "best")

@@ -22,9 +22,10 @@ def make_run(logs: Path, name: str, age: int = 0, checkpoints: tuple[str, ...] =
     (directory / run_directory.CHECKPOINTS).mkdir(parents=True)
     config = directory / run_directory.CONFIG
     config.write_text("seed_everything: 0\n")
-    os.utime(config, (1_000_000 - age, 1_000_000 - age))
     for checkpoint in checkpoints:
         (directory / run_directory.CHECKPOINTS / checkpoint).touch()
+    for place in (config, directory / run_directory.CHECKPOINTS):
+        os.utime(place, (1_000_000 - age, 1_000_000 - age))
     return directory
 
 
@@ -109,6 +110,15 @@ def test_a_run_is_found_by_path_by_name_and_by_recipe(tmp_path: Path) -> None:
     assert run_directory.find("cifar10", tmp_path) == newest
 
 
+def test_a_test_of_an_older_run_does_not_make_it_the_latest(tmp_path: Path) -> None:
+    newest = make_run(tmp_path, "cifar10/new", age=1)
+    old = make_run(tmp_path, "cifar10/old", age=100)
+    (old / run_directory.RESULTS).touch()
+    assert run_directory.find("cifar10", tmp_path) == newest
+    os.utime(old / run_directory.CHECKPOINTS)  # trained again
+    assert run_directory.find("cifar10", tmp_path) == old
+
+
 def test_the_error_of_a_missing_run_lists_the_latest_runs(tmp_path: Path) -> None:
     make_run(tmp_path, "cifar10/existing")
     with pytest.raises(UserError, match=r"nothing is not a run directory.*cifar10/existing"):
@@ -133,6 +143,12 @@ def test_a_run_without_a_checkpoint_is_an_error(tmp_path: Path) -> None:
     make_run(tmp_path, "a/b")
     with pytest.raises(UserError, match=r"best\.ckpt and last\.ckpt"):
         run_directory.find_weights("a/b", tmp_path)
+
+
+def test_a_path_may_have_an_at_sign(tmp_path: Path) -> None:
+    directory = make_run(tmp_path, "me@host/a@b", checkpoints=("best.ckpt", "last.ckpt"))
+    assert run_directory.find_weights(directory).name == "best.ckpt"
+    assert run_directory.find_weights(f"{directory}@last").name == "last.ckpt"
 
 
 def test_an_unknown_name_after_the_at_sign_is_an_error(tmp_path: Path) -> None:
