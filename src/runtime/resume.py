@@ -27,7 +27,9 @@ _COMPARED = {
 }
 
 # The parts of a configuration that a resumed run keeps, since the checkpoint holds their state.
-_KEPT = ("optimizer", "lr_scheduler", "lr_interval")
+_KEPT = ("optimizer", "lr_scheduler", "lr_interval", "layer_decay")
+# Those that choose the images that validate; if they change, these have been trained on.
+_SPLIT = ("val_fraction", "split", "split_seed", "folds", "fold")
 
 
 def latest_checkpoint(directory: Path, *, rename_damaged: bool) -> tuple[Path, dict[str, Any], list[str]]:
@@ -74,7 +76,8 @@ def check_resumable(model: LightningModule, saved: Mapping[str, Any], source: st
             f"{source} has averaged weights in addition to the trained ones; to resume, keep src.callbacks.EMA in "
             "trainer.callbacks. To start from the averaged ones, use model.init_from"
         )
-    before, now = ((config or {}).get("model") for config in (saved.get("config"), getattr(model, "config", None)))
+    check_same_split(model, saved)
+    before, now = _configs("model", model, saved)
     if before and now:
         changed = [line for name in _KEPT for line in run_directory.diff(before.get(name), now.get(name), f"{name}.")]
         if changed:
@@ -82,6 +85,25 @@ def check_resumable(model: LightningModule, saved: Mapping[str, Any], source: st
                 f"a resumed run keeps its optimizer and learning-rate schedule, and {'; '.join(changed[:3])}. Resume "
                 "without this change, or start a new run from its weights with model.init_from RUN@last"
             )
+
+
+def check_same_split(model: LightningModule, saved: Mapping[str, Any]) -> None:
+    """Raises UserError if images would validate that the weights of a checkpoint were trained on, as other arguments
+    of the split say. Without validation all of them train."""
+    before, now = (part and part.get("init_args", {}) for part in _configs("data", model, saved))
+    if not before or not now or not (now.get("val_fraction") or now.get("folds")):
+        return
+    known = {name: before[name] for name in _SPLIT if name in before}
+    if changed := run_directory.diff(known, {name: now.get(name) for name in known}, "data."):
+        raise UserError(
+            f"{'; '.join(changed)}, so that images would validate that the network was trained on. Keep the split, set "
+            "data.val_fraction 0 for no validation, or start a new run"
+        )
+
+
+def _configs(part: str, model: LightningModule, saved: Mapping[str, Any]) -> list[Any]:
+    """A part of the configuration of a checkpoint and of a model, None where there is none."""
+    return [(config or {}).get(part) for config in (saved.get("config"), getattr(model, "config", None))]
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

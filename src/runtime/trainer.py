@@ -253,6 +253,8 @@ class Trainer(lightning.Trainer):
             run: the run whose configuration and weights to load: its path, `recipe/run`, or `recipe` for the latest.
         """
         ckpt_path = self._weights(model, run, ckpt_path)
+        if ckpt_path and model is not None:
+            resuming.check_same_split(model, read(ckpt_path))
         self._meet(kwargs.get("datamodule"))
         metrics = super().validate(model, *args, ckpt_path=ckpt_path, **kwargs)
         if not metrics:
@@ -277,7 +279,10 @@ class Trainer(lightning.Trainer):
         with self._held():
             ckpt_path = self._weights(model, run, ckpt_path)
             self._meet(kwargs.get("datamodule"))
-            return super().test(model, *args, ckpt_path=ckpt_path, **kwargs)
+            metrics = super().test(model, *args, ckpt_path=ckpt_path, **kwargs)
+            if not metrics:
+                raise UserError("nothing is tested, as trainer.limit_test_batches is 0, or there are no test samples")
+            return metrics
 
     def predict(
         self,

@@ -15,7 +15,7 @@ from src.errors import UserError
 from src.runtime import resume
 from src.runtime.checkpoint_file import read
 from tests.runtime.test_checkpoint_file import Touch
-from tests.toys import Squares, classifier, fit, last_checkpoint
+from tests.toys import Squares, classifier, fit, last_checkpoint, trainer
 
 
 def truncate(path: Path) -> None:
@@ -151,6 +151,7 @@ def test_a_checkpoint_without_training_state_is_refused() -> None:
             r"optimizer\.init_args\.lr was 0\.1",
         ),
         ({"lr_interval": "epoch"}, "lr_interval was step, is epoch"),
+        ({"layer_decay": 0.5}, "layer_decay was None, is 0.5"),
         ({"label_smoothing": 0.1}, None),
     ],
 )
@@ -161,3 +162,30 @@ def test_a_resumed_run_keeps_optimizer_and_schedule(change: dict[str, Any], matc
     saved = {"state_dict": model.state_dict(), "loops": {}, "config": {"model": before}}
     with pytest.raises(UserError, match=match) if match else contextlib.nullcontext():
         resume.check_resumable(model, saved, "last.ckpt", averaged=False)
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (
+            {"val_fraction": 0.3},
+            "data.val_fraction was 0.2, is 0.3, so that images would validate that the network was",
+        ),
+        ({"split": "random", "split_seed": 2}, "data.split was tail, is random; data.split_seed was 0, is 2"),
+        ({"folds": 5}, "data.folds was None, is 5"),
+        ({"val_fraction": 0.0}, None),  # all images train
+        ({"batch_size": 3}, None),
+    ],
+)
+def test_images_that_were_trained_on_do_not_validate(change: dict[str, Any], match: str | None, tmp_path: Path) -> None:
+    split = {"val_fraction": 0.2, "split": "tail", "split_seed": 0, "folds": None, "fold": 0}
+    before, now = ({"data": {"init_args": {"batch_size": 6, **split, **own}}} for own in ({}, change))
+    first = classifier()
+    first.config = before
+    trainer(tmp_path).fit(first, datamodule=Squares(), test_after_fit=False)
+    model, last = classifier(), str(tmp_path / "checkpoints" / "last.ckpt")
+    model.config = now
+    with pytest.raises(UserError, match=match) if match else contextlib.nullcontext():
+        trainer(tmp_path / "again", max_epochs=2).fit(model, ckpt_path=last, datamodule=Squares(), test_after_fit=False)
+    with pytest.raises(UserError, match=match) if match else contextlib.nullcontext():
+        trainer(tmp_path / "other").validate(model, ckpt_path=last, datamodule=Squares())

@@ -108,6 +108,11 @@ def test_validate_without_validation_samples_is_an_error(tmp_path: Path) -> None
         trainer(tmp_path).validate(classifier(), datamodule=Squares(val_fraction=0.0))
 
 
+def test_a_test_of_nothing_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"nothing is tested, as trainer\.limit_test_batches is 0"):
+        trainer(tmp_path, limit_test_batches=0).test(classifier(), datamodule=Squares())
+
+
 def test_overfit_batches_repeats_the_same_batches_each_epoch(tmp_path: Path) -> None:
     seen: list[list[int]] = []
 
