@@ -31,9 +31,9 @@ TINY_WITH_IMAGES = [
     *("--trainer.enable_progress_bar=false", "--trainer.default_callbacks.report=null"),
 ]
 # What draws images takes longer than the rest.
-_IMAGES = ["preview", "filters", "projector", "confusion_matrix", "reliability", "class_scores"]
-_IMAGES += ["mistakes", "mistake_maps", "loss_extremes"]
-TINY = [*TINY_WITH_IMAGES, *(f"--trainer.default_callbacks.{name}=null" for name in _IMAGES)]
+IMAGES = ["preview", "filters", "projector", "confusion_matrix", "reliability", "class_scores"]
+IMAGES += ["mistakes", "mistake_maps", "loss_extremes"]
+TINY = [*TINY_WITH_IMAGES, *(f"--trainer.default_callbacks.{name}=null" for name in IMAGES)]
 
 # Tests of a server or of another package, each with a command of its own: they run only where `-m` names them.
 SUITES = ("browser", "cluster", "demo", "docs", "export", "loggers", "parts", "sweep")

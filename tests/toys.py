@@ -21,6 +21,7 @@ from src.runtime.checkpoint_file import read
 from src.runtime.default_callbacks import DefaultCallbacks
 from src.runtime.run_checkpoints import RunCheckpoints
 from src.runtime.trainer import Trainer
+from tests.conftest import IMAGES
 
 
 class Squares(ImageDataModule):
@@ -126,11 +127,12 @@ def classifier(**kwargs: Any) -> Classifier:
     return Classifier(**{"net": Linear(), "num_classes": 3, **kwargs})
 
 
-def trainer(directory: Path, every_n_steps: int | None = None, **kwargs: Any) -> Trainer:
-    """A trainer of one epoch without a report; `every_n_steps` is that of last.ckpt."""
-    checkpoints = RunCheckpoints(every_n_steps=every_n_steps)
+def trainer(directory: Path, every_n_steps: int | None = None, images: bool = True, **kwargs: Any) -> Trainer:
+    """A trainer of one epoch without a report; `every_n_steps` is that of last.ckpt. With a logger, what draws images
+    takes a second."""
+    without = dict.fromkeys(["report", *([] if images else IMAGES)])
     defaults = {
-        "default_callbacks": DefaultCallbacks(report=None, checkpoints=checkpoints),
+        "default_callbacks": DefaultCallbacks(**without, checkpoints=RunCheckpoints(every_n_steps=every_n_steps)),
         "max_epochs": 1,
         "precision": "32-true",
         "accelerator": "cpu",

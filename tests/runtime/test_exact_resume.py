@@ -40,6 +40,7 @@ def plateau(optimizer: Optimizer) -> LRScheduler:
 # The arguments of Classifier, Squares and Trainer that differ from those of the default kind.
 KINDS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = {
     "default": ({}, {}, {}),
+    "images": ({}, {}, {"images": True}),  # one case, since drawing takes long
     "averaged weights": ({}, {}, {"callbacks": [EMA(0.9)]}),
     "accumulated gradients": ({}, {}, {"accumulate_grad_batches": 3}),  # of four: the last step has one batch
     "no validation": ({}, {"val_fraction": 0.0}, {}),
@@ -64,7 +65,7 @@ def fit(directory: Path, *callbacks: Callback, kind: str = "default", resume: bo
     model = Classifier(net, num_classes=3, **{**training, **for_classifier})
     data = Squares(augment=[Flip(), Shift(1)], seed=3, **for_data)
     all_callbacks = [*callbacks, *for_trainer.pop("callbacks", [])]
-    default = {"max_epochs": EPOCHS, "logger": True, "log_every_n_steps": 1, "every_n_steps": 1}
+    default = {"max_epochs": EPOCHS, "logger": True, "images": False, "log_every_n_steps": 1, "every_n_steps": 1}
     toys.fit(directory, model, data, resume, test=True, **{**default, **for_trainer}, callbacks=all_callbacks)
 
 
@@ -94,8 +95,9 @@ SOME = [("on_train_batch_end", 6), ("on_train_batch_start", 7), ("on_train_batch
 SOME += [("on_train_epoch_start", 2), ("on_train_end", 0)]
 VALIDATION = [("on_validation_start", 1), ("on_validation_end", 1)]
 CASES = [("default", *place) for place in PLACES]
-CASES += [(kind, *place) for kind in list(KINDS)[1:] for place in SOME + VALIDATION * (kind != "no validation")]
+CASES += [(kind, *place) for kind in list(KINDS)[2:] for place in SOME + VALIDATION * (kind != "no validation")]
 CASES += [("validation by steps", "on_validation_start", 0)]  # within the second epoch
+CASES += [("images", "on_train_batch_end", 6)]
 
 
 @pytest.mark.parametrize("kind, hook, nth", CASES, ids=lambda value: str(value).removeprefix("on_"))
@@ -118,6 +120,6 @@ def test_the_kinds_differ(undisturbed: Callable[[str], Outcome]) -> None:
     def weights(kind: str) -> float:
         return float(sum(value.double().abs().sum() for value in undisturbed(kind)[0]["state_dict"].values()))
 
-    assert weights("checkpoint per epoch") == weights("validation by steps") == weights("default")
+    assert weights("checkpoint per epoch") == weights("validation by steps") == weights("default") == weights("images")
     assert weights("plateau, validation within the epoch") == weights("plateau")
-    assert len({weights(kind) for kind in KINDS}) == len(KINDS) - 3
+    assert len({weights(kind) for kind in KINDS}) == len(KINDS) - 4

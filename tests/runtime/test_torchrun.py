@@ -96,11 +96,10 @@ def assert_equal(directory: Path, other: Path) -> None:
 @pytest.mark.parametrize(
     "options",
     [
-        ("--standalone",),
         ("--rdzv_backend=c10d", "--rdzv_endpoint=127.0.0.1:0", "--rdzv_id=17"),
         ("--master_port=PORT",),  # without a name of the job
     ],
-    ids=["standalone", "c10d", "static"],
+    ids=["c10d", "static"],
 )
 def test_a_killed_rank_starts_again_and_resumes_exactly(
     options: tuple[str, ...], tmp_path: Path, undisturbed: Path
