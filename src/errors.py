@@ -1,6 +1,7 @@
 """Errors that are printed as one paragraph."""
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Collection, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -38,6 +39,12 @@ def optional_package(name: str, purpose: str, install: str | None = None) -> Any
 def shortened(names: Sequence[str], limit: int = 10) -> str:
     """The first of some names, and how many more there are."""
     return ", ".join(names[:limit]) + (f" and {len(names) - limit:,} more" if len(names) > limit else "")
+
+
+def did_you_mean(name: str, known: Collection[str], cutoff: float = 0.6) -> str:
+    """Advice for a name that is not known: the nearest one that is, or all of them."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
+    return f"did you mean {near[0]}?" if near else f"choose from {', '.join(known)}"
 
 
 def first_line(error: BaseException) -> str:

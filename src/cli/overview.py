@@ -3,7 +3,6 @@ takes seconds."""
 
 from __future__ import annotations
 
-import difflib
 import pkgutil
 import platform
 import sys
@@ -11,7 +10,7 @@ import tomllib
 from importlib import metadata
 from pathlib import Path
 
-from src.errors import UserError
+from src.errors import UserError, did_you_mean
 
 # tests/cli/test_overview.py compares these with the parser's own.
 SUBCOMMANDS = {
@@ -71,12 +70,9 @@ def _answer(arguments: list[str]) -> int | None:
         return 0
     if first in SUBCOMMANDS or first.startswith("-"):
         return None
-    near = difflib.get_close_matches(first, SUBCOMMANDS, n=1)
-    advice = f"did you mean {near[0]}?" if near else f"choose from {', '.join(SUBCOMMANDS)}"
-    if first.endswith((".yaml", ".yml")):
-        advice = f"did you mean fit --config {first}?"
-    print(f"error: {first} is not a subcommand; {advice}", file=sys.stderr)
-    return 2
+    is_recipe = first.endswith((".yaml", ".yml"))
+    advice = f"did you mean fit --config {first}?" if is_recipe else did_you_mean(first, SUBCOMMANDS)
+    raise UserError(f"{first} is not a subcommand; {advice}")
 
 
 def overview() -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import inspect
 import math
 import warnings
@@ -20,7 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from src.classifier import Classifier
 from src.data import ImageDataModule
-from src.errors import UserError
+from src.errors import UserError, did_you_mean
 from src.models.class_activation import evaluating
 from src.runtime.run_checkpoints import RunCheckpoints
 from src.runtime.task_check import check_task
@@ -170,8 +169,7 @@ def check_monitors(
 def _check_monitor(owner: object, monitor: str, names: list[str], validates: bool) -> None:
     if monitor in names:
         return
-    nearest = difflib.get_close_matches(monitor, names, n=1, cutoff=0.5)
-    way_out = f"did you mean {nearest[0]}?" if nearest else f"choose from {', '.join(names)}"
+    way_out = did_you_mean(monitor, names, cutoff=0.5)
     if not validates and monitor.startswith("val"):
         way_out = "there is no validation, for which data.val_fraction and trainer.limit_val_batches must be above 0"
     raise UserError(f"{type(owner).__name__} monitors {monitor}, which is not logged; {way_out}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import random
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ import optuna  # pyright: ignore[reportMissingImports]
 import yaml
 from optuna.samplers import BaseSampler  # pyright: ignore[reportMissingImports]
 
-from src.errors import UserError
+from src.errors import UserError, did_you_mean
 
 PRUNING = "src.studies.trial_pruning.TrialPruning"
 SETTINGS = "sweep.yaml"  # in the directory of the sweep: its options, and the metric
@@ -57,9 +56,7 @@ def by_name(module: ModuleType, words: Sequence[str], seed: int | None = None) -
     kind = module.__name__.rpartition(".")[2].removesuffix("s")
     names = [one for one in module.__all__ if one.lower().endswith(kind) and not one.startswith("Base")]
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=1)
-        advice = f"did you mean {near[0]}?" if near else f"choose from {', '.join(names)}"
-        raise UserError(f"--{kind} {name} does not exist in {module.__name__}; {advice}")
+        raise UserError(f"--{kind} {name} does not exist in {module.__name__}; {did_you_mean(name, names)}")
     class_ = getattr(module, name)
     arguments = {key: yaml.safe_load(value) for key, _, value in (pair.partition("=") for pair in pairs)}
     if seed is not None and "seed" in inspect.signature(class_).parameters:
