@@ -131,13 +131,6 @@ def test_predictions_are_one_row_per_image_in_order(cli: Run, fitted: Path, tmp_
 # Resuming
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one(cli: Run, tiny: list[str]) -> None:
-    cli("fit", *tiny, "--trainer.max_epochs=3", "--trainer.default_root_dir=logs/a/whole")
-    cli("fit", *tiny, "--trainer.max_epochs=1", "--trainer.default_root_dir=logs/a/parts")
-    cli("fit", "--resume=logs/a/parts", "--trainer.max_epochs=3")
-    assert same(weights("logs/a/whole"), weights("logs/a/parts"))
-
-
 def test_resuming_prints_what_differs(cli: Run, fitted: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     cli("fit", "--resume=a", "--trainer.max_epochs=2", "--test_after_fit=false")
@@ -224,13 +217,6 @@ def test_every_recipe_names_result_time_and_command(recipe: Path) -> None:
     assert any(f"--config configs/{recipe.relative_to(ROOT / 'configs')}" in line for line in head)
 
 
-def test_any_network_of_torchvision(cli: Run, tiny: list[str]) -> None:
-    net = ["--model.net=torchvision.models.resnet18", "--model.net.num_classes=10"]
-    plain = [argument for argument in tiny if not argument.startswith("--model.net")]
-    cli("fit", *plain, *net, "--trainer.default_root_dir=logs/a/b", "--trainer.limit_train_batches=1")
-    assert weights("logs/a/b")["net.conv1.weight"].shape == (64, 3, 7, 7)
-
-
 @pytest.mark.parametrize(
     "net",
     [
@@ -291,11 +277,6 @@ def test_lightning_still_reads_hyperparameters_from_a_checkpoint(monkeypatch: py
 # Errors
 
 
-def test_validate_needs_validation_samples(cli: Run, fails: Fails, tiny: list[str]) -> None:
-    cli("fit", *tiny, "--data.val_fraction=0", "--trainer.default_root_dir=run")
-    assert "no validation samples" in fails("validate", "--run=run")
-
-
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=str)
 def test_a_signal_during_the_test_sets_the_exit_code(
     number: int, code: int, cli: Run, tiny: list[str], request: pytest.FixtureRequest
@@ -325,12 +306,6 @@ def test_a_checkpoint_of_another_network_is_reported_with_its_parameters(fails: 
     text = fails("test", "--run=a/b", "--model.net=src.models.DeepCNN", "--model.net.image_size=12")
     assert "of another network" in text
     assert "net.2.weight (32, 32, 3, 3) is not in the checkpoint" in text
-
-
-def test_a_truncated_checkpoint_is_reported(fails: Fails, fitted: Path) -> None:
-    last = Path("logs/a/b/checkpoints/last.ckpt")
-    last.write_bytes(last.read_bytes()[:-1000])
-    assert f"{last} cannot be read" in fails("fit", "--resume=a/b", "--trainer.max_epochs=2")
 
 
 def test_a_loss_that_is_not_finite_keeps_the_last_checkpoint(cli: Run, fitted: Path) -> None:

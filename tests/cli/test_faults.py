@@ -112,8 +112,8 @@ def traceback(cli: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys:
 @pytest.mark.parametrize(
     ("part", "kind"),
     [
-        *((part, kind) for part in ("constructor", "preflight") for kind in KINDS),
-        *((part, kind) for part in list(PARTS)[2:] for kind in ("ValueError", "FileNotFoundError")),
+        *(("constructor", kind) for kind in KINDS),
+        *((part, kind) for part in list(PARTS)[1:] for kind in ("ValueError", "FileNotFoundError")),
     ],
 )
 def test_a_fault_in_own_code_has_its_traceback(part: str, kind: str, traceback: Fails, tiny: list[str]) -> None:

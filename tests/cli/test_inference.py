@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -15,21 +16,16 @@ import torchvision
 from PIL import Image
 
 from src.cli import trained_run
-from src.cli.main import main
 from src.cli.overview import answer
 from src.data import Shapes
 from src.data.image_spec import ImageSpec
 from src.inference.exported_file import METADATA, SUFFIXES, Format
 from src.runtime.checkpoint_file import read, write
-from tests.conftest import TINY
 
 
 @pytest.fixture(scope="module")
-def run_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of an epoch without a test."""
-    folder = tmp_path_factory.mktemp("run")
-    main(["fit", *TINY, f"--trainer.default_root_dir={folder / 'a'}", "--test_after_fit=false"])
-    return folder / "a"
+def run_directory(tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return shutil.copytree(tiny_run, tmp_path_factory.mktemp("run") / "a")
 
 
 @pytest.fixture

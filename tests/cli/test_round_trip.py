@@ -124,8 +124,8 @@ def test_a_saved_configuration_is_parsed_back_to_itself_and_to_the_same_objects(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("key", PARTS)
-@pytest.mark.parametrize("how", ["command line", "file"])
-def test_another_class_path_starts_from_its_own_defaults(key: str, how: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("how", "recipe"), [("command line", "cifar10.yaml"), ("file", "folder.yaml")])
+def test_another_class_path_starts_from_its_own_defaults(key: str, how: str, recipe: str, tmp_path: Path) -> None:
     group, _, name = key.partition(".")
     complete = {"data": "Shapes", "model.net": "SimpleCNN"}
     for number, spec in enumerate(PARTS[key]):
@@ -137,16 +137,15 @@ def test_another_class_path_starts_from_its_own_defaults(key: str, how: str, tmp
             part = {"class_path": spec[0], "init_args": {k: yaml.safe_load(v) for k, v in values.items()}}
             (tmp_path / f"{number}.yaml").write_text(yaml.safe_dump({group: {name: part} if name else part}))
             given = [f"--config={tmp_path / f'{number}.yaml'}"]
-        for recipe in ("cifar10.yaml", "folder.yaml"):
-            both = parse(f"--config={ROOT / 'configs' / recipe}", *given).experiment[group]
-            with_own_defaults = both[name] if name else both
-            replaced = yaml.safe_load((ROOT / "configs" / recipe).read_text())[group]
-            replaced = replaced.get(name, {}) if name else replaced
-            if replaced.get("class_path") != with_own_defaults["class_path"]:
-                if key == "model.net" and "num_classes" in with_own_defaults["init_args"]:
-                    assert with_own_defaults["init_args"].pop("num_classes") == (2 if recipe == "folder.yaml" else 10)
-                    alone[name]["init_args"].pop("num_classes", None)
-                assert with_own_defaults == (alone[name] if name else alone), recipe
+        both = parse(f"--config={ROOT / 'configs' / recipe}", *given).experiment[group]
+        with_own_defaults = both[name] if name else both
+        replaced = yaml.safe_load((ROOT / "configs" / recipe).read_text())[group]
+        replaced = replaced.get(name, {}) if name else replaced
+        if replaced.get("class_path") != with_own_defaults["class_path"]:
+            if key == "model.net" and "num_classes" in with_own_defaults["init_args"]:
+                assert with_own_defaults["init_args"].pop("num_classes") == (2 if recipe == "folder.yaml" else 10)
+                alone[name]["init_args"].pop("num_classes", None)
+            assert with_own_defaults == (alone[name] if name else alone)
 
 
 def test_dropped_arguments_are_reported(caplog: pytest.LogCaptureFixture) -> None:

@@ -234,12 +234,6 @@ def test_a_fit_prints_the_size_of_the_dataset(tmp_path: Path, capsys: pytest.Cap
     assert "24 training and 6 validation images of shape (3, 4, 4), 3 classes" in capsys.readouterr().out
 
 
-def test_a_fit_checks_the_network(tmp_path: Path) -> None:
-    net = nn.Sequential(nn.Flatten(), nn.Linear(48, 7))
-    with pytest.raises(UserError, match=r"model.net \(Sequential\) returns \(2, 7\)"):
-        fit(tmp_path, classifier(net=net))
-
-
 def test_counts_of_classes() -> None:
     data = Squares(size=31, val_fraction=0.0)
     data.setup("fit")

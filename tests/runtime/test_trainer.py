@@ -22,7 +22,7 @@ from src.runtime import run_directory
 from src.runtime.checkpoint_file import read
 from src.runtime.run_checkpoints import RunCheckpoints
 from src.runtime.trainer import Trainer
-from tests.toys import Linear, Squares, classifier, fit, trainer
+from tests.toys import Squares, classifier, fit, trainer
 
 
 class OwnCheckpoints(RunCheckpoints):
@@ -64,22 +64,6 @@ def test_the_default_logger_is_tensorboard(tmp_path: Path) -> None:
 def test_test_checkpoint_selects_the_tested_weights(which: str, tmp_path: Path) -> None:
     fitted = fit(tmp_path, test=True, test_checkpoint=which, max_epochs=2)
     assert fitted.ckpt_path == str(tmp_path / "checkpoints" / f"{which}.ckpt")
-
-
-def test_init_from_is_where_training_starts(tmp_path: Path) -> None:
-    fit(tmp_path / "first")
-    source = tmp_path / "first" / "checkpoints" / "last.ckpt"
-    still = classifier(init_from=str(source), optimizer=lambda params: torch.optim.SGD(params, lr=0.0))
-    fit(tmp_path / "second", still)
-    torch.testing.assert_close(dict(still.state_dict()), read(source)["state_dict"], rtol=0, atol=0)
-
-
-def test_a_checkpoint_of_another_network_is_not_evaluated(tmp_path: Path) -> None:
-    fit(tmp_path)
-    with pytest.raises(UserError, match="is of another network"):
-        trainer(tmp_path).test(
-            classifier(net=Linear(inputs=12)), datamodule=Squares(), ckpt_path=str(tmp_path / "checkpoints/last.ckpt")
-        )
 
 
 def test_without_validation_the_last_weights_are_tested(tmp_path: Path) -> None:

@@ -135,8 +135,7 @@ def test_other_processes_report_nothing_and_other_nodes_what_fails(
 
 
 @pytest.mark.slow
-def test_a_run(report: Report, cli: Run, tiny: list[str]) -> None:
-    cli("fit", *tiny, "--trainer.default_root_dir=logs/a/b", "--test_after_fit=false")
+def test_a_run(report: Report, fitted: Path, tiny: list[str]) -> None:
     code, lines = report("--resume=a", "--trainer.max_epochs=2")
     assert code == 0
     assert "note  configuration: differs from the saved one: trainer.max_epochs was 1, is 2" in lines
