@@ -14,7 +14,6 @@ from src.cli import trained_run
 from src.cli.command_line import CLI
 from src.cli.overview import SUBCOMMANDS
 from src.errors import UserError
-from src.files import replacing
 from src.models.layers import multiply_adds
 from src.runtime import run_directory
 from src.studies import recipe_results, results_page, run_record
@@ -65,13 +64,11 @@ def make_page(arguments: list[str]) -> None:
             print(f"{run}: {_add(run, results, present)}", flush=True)
     recipe_results.write(file, results)
     rows = results_page.rows(results, present)
-    with replacing(given.page) as part:
-        part.write_text(results_page.as_markdown(rows, given.page))
+    run_directory.write_text(given.page, results_page.as_markdown(rows, given.page))
     for row in rows:
         if (head := results_page.head(row)) != row.head:
             path = Path(row.path)
-            with replacing(path) as part:
-                part.write_text(head + path.read_text().removeprefix(row.head))
+            run_directory.write_text(path, head + path.read_text().removeprefix(row.head))
     print(f"{sum(bool(row.runs) for row in rows)} of {len(rows)} recipes have results in {given.page}")
 
 

@@ -48,21 +48,24 @@ def code_state(project: Path, imported: list[Path]) -> tuple[dict[str, Any], str
 
 def imported_files() -> list[Path]:
     """The files of the imported modules that are not installed: this project's, and the user's."""
-    names = {str(getattr(module, "__file__", None)) for module in list(sys.modules.values())}
-    # torch names some modules after files that do not exist.
-    return [Path(name) for name in names if name.endswith(".py") and not INSTALLED.match(name) and os.path.isfile(name)]
+    return [path for path in set(_own_modules().values()) if path.suffix == ".py"]
 
 
 def module_folders(project: Path) -> list[str]:
     """The folders from which modules of the user's own were imported: those that are neither installed nor found in the
     folder of the project."""
-    folders: set[Path] = set()
-    for name, module in list(sys.modules.items()):
-        file = getattr(module, "__file__", None)
-        if file and os.path.isfile(file) and not INSTALLED.match(file) and not name.startswith("__"):
-            path = Path(file).absolute()
-            folders.add(path.parents[name.count(".") + (path.name == "__init__.py")])
+    modules = {name: path.absolute() for name, path in _own_modules().items() if not name.startswith("__")}
+    folders = {path.parents[name.count(".") + (path.name == "__init__.py")] for name, path in modules.items()}
     return sorted(map(str, folders - {project}))
+
+
+def _own_modules() -> dict[str, Path]:
+    """The files of the imported modules that are not installed, by the names of the modules."""
+    files = {name: getattr(module, "__file__", None) for name, module in list(sys.modules.items())}
+    # torch names some modules after files that do not exist.
+    return {
+        name: Path(file) for name, file in files.items() if file and not INSTALLED.match(file) and os.path.isfile(file)
+    }
 
 
 def _name(path: Path, project: Path) -> str:

@@ -10,6 +10,7 @@ never meet.
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import threading
@@ -95,15 +96,11 @@ class Rendezvous:
                 "same command, code and environment"
             )
 
-    def meet(self, timeout: float | None = None) -> None:
-        """Waits until all ranks are here.
-
-        Raises:
-            Refused: if one of them has ended instead.
-        """
+    def meet(self) -> None:
+        """Waits until all ranks are here. Raises Refused if one of them has ended instead."""
         key = f"met/{next(self._counter)}"
         self._store.set(f"{key}/{self.rank}", "")
-        self._wait([f"{key}/{rank}" for rank in range(self.world_size)], timeout)
+        self._wait([f"{key}/{rank}" for rank in range(self.world_size)])
 
     def leave(self, text: str) -> Refused | None:
         """Tells the others that this process ends with an error; returns the error of a lower rank, if there is one
@@ -132,8 +129,8 @@ class Rendezvous:
                 return Refused(rank, self._store.get(f"ended/{rank}").decode())
         return None
 
-    def _wait(self, keys: list[str], timeout: float | None = None) -> None:
-        end = time.monotonic() + (timeout or float("inf"))
+    def _wait(self, keys: list[str], timeout: float = math.inf) -> None:
+        end = time.monotonic() + timeout
         pause = 0.005
         try:
             while missing := [key for key in keys if not self._store.check([key])]:
@@ -155,12 +152,8 @@ _current: Rendezvous | None = None
 
 
 def join() -> Rendezvous | None:
-    """Meets the other processes of the job, once; None where no launcher has started others.
-
-    Raises:
-        UserError: if the address of rank 0 does not resolve.
-        RankLost: if a rank does not start in time.
-    """
+    """Meets the other processes of the job, once; None where no launcher has started others. Raises UserError if the
+    address of rank 0 does not resolve, RankLost if a rank does not start in time."""
     global _current
     job = Job.of()
     if not _current and job.launcher != "Lightning" and job.world_size > 1:

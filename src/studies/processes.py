@@ -134,21 +134,21 @@ def _passing_on(running: dict[int, tuple[subprocess.Popen[bytes], Job]]) -> Iter
             signal.signal(number, handler)
 
 
-def _environment(slot: int, processes: int, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+def _environment(slot: int, processes: int) -> dict[str, str]:
     """Shares cores and GPUs among the processes that run at a time."""
-    environment = dict(environ)
+    environment = dict(os.environ)
     if processes > 1:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         environment.setdefault("OMP_NUM_THREADS", str(max(1, cores // processes)))
-        if gpus := _gpus(environ):
+        if gpus := _gpus():
             own = gpus[slot::processes] or [gpus[slot % len(gpus)]]
             environment["CUDA_VISIBLE_DEVICES"] = ",".join(own)
     return environment
 
 
-def _gpus(environ: Mapping[str, str]) -> list[str]:
-    if "CUDA_VISIBLE_DEVICES" in environ:
-        return [one for one in environ["CUDA_VISIBLE_DEVICES"].split(",") if one]
+def _gpus() -> list[str]:
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        return [one for one in os.environ["CUDA_VISIBLE_DEVICES"].split(",") if one]
     return [str(number) for number in range(len(list(Path("/dev").glob("nvidia[0-9]*"))))]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from src.errors import UserError, first_line
-from src.files import replacing
+from src.runtime import run_directory
 from src.studies.flat_config import as_text
 from src.studies.run_record import RunRecord
 from src.studies.study import PREDICTIONS
@@ -90,8 +90,7 @@ def write(path: Path, results: RecipeResults) -> None:
     configurations = [f"{json.dumps(key)}: {json.dumps(results.configurations[key])}" for key in sorted(used)]
     runs = [json.dumps(asdict(run)) for run in results.runs]
     text = f'{{"recipes": {json.dumps(results.recipes, indent=1)},\n"configurations": {{\n' + ",\n".join(configurations)
-    with replacing(path) as part:
-        part.write_text(text + '\n},\n"runs": [\n' + ",\n".join(runs) + "\n]}\n")
+    run_directory.write_text(path, text + '\n},\n"runs": [\n' + ",\n".join(runs) + "\n]}\n")
 
 
 def recipe_of(record: RunRecord, recipes: Collection[str]) -> str | None:

@@ -43,24 +43,24 @@ def summarize(values: Sequence[float], folds: bool = False) -> Summary:
     if n < 2:
         return Summary(n, mean, std=math.nan, low=math.nan, high=math.nan)
     std = statistics.stdev(values)
-    half = t_quantile(LEVEL, n - 1) * std * math.sqrt(1 / n + (1 / (n - 1) if folds else 0))
+    half = t_quantile(n - 1) * std * math.sqrt(1 / n + (1 / (n - 1) if folds else 0))
     return Summary(n, mean, std, mean - half, mean + half)
 
 
-def seeds_needed(differences: Sequence[float], most: int = 1000) -> int | None:
+def seeds_needed(differences: Sequence[float]) -> int | None:
     """How many seeds an interval without zero would need, if mean and standard deviation stayed as they are; None if
-    more than `most`."""
+    more than a thousand."""
     summary = summarize(differences)
-    enough = (n for n in range(2, most + 1) if t_quantile(LEVEL, n - 1) * summary.std < abs(summary.mean) * n**0.5)
+    enough = (n for n in range(2, 1001) if t_quantile(n - 1) * summary.std < abs(summary.mean) * n**0.5)
     return next(enough, None)
 
 
-def t_quantile(level: float, degrees: int) -> float:
-    """The t within which, to both sides of 0, a fraction `level` of Student's distribution lies."""
+def t_quantile(degrees: int) -> float:
+    """The t within which, to both sides of 0, 95 % of Student's distribution lie."""
     low, high = 0.0, math.pi / 2  # of the arctangent of t / sqrt(degrees)
     for _ in range(60):
         angle = (low + high) / 2
-        low, high = (angle, high) if _fraction_within(angle, degrees) < level else (low, angle)
+        low, high = (angle, high) if _fraction_within(angle, degrees) < LEVEL else (low, angle)
     return math.sqrt(degrees) * math.tan(low)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from src.files import replacing
 from src.studies.study_summary import StudySummary
 
 
@@ -30,6 +31,5 @@ def plot(summary: StudySummary, path: Path) -> None:
     axes.set_yticks(range(len(recipes)), recipes)
     axes.grid(axis="x", color="0.9")
     axes.set_title(f"each {summary.unit}, and the mean with its interval of 95 %", fontsize=10)
-    part = path.with_name(f".{path.name}")
-    figure.savefig(part, dpi=120, format="png")
-    part.replace(path)
+    with replacing(path) as part:
+        figure.savefig(part, dpi=120, format="png")
