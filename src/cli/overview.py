@@ -51,6 +51,8 @@ def answer(arguments: list[str]) -> int | None:
     except UserError as error:
         print(f"error: {error}" + ("" if str(error).endswith("?") else "."), file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 def _answer(arguments: list[str]) -> int | None:

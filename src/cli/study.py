@@ -5,14 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import re
-import sys
 from pathlib import Path
 
 from src.cli.overview import SUBCOMMANDS
 from src.errors import UserError
 from src.runtime import run_directory
 from src.studies import study_report
-from src.studies.processes import Stopped
 from src.studies.study import Study
 from src.studies.study_summary import StudySummary
 
@@ -43,25 +41,6 @@ def build_parser() -> argparse.ArgumentParser:
 def run_study(arguments: list[str]) -> int:
     """Runs what is missing; returns the exit code."""
     given, others = build_parser().parse_known_args(arguments)
-    try:
-        return _run(given, others)
-    except Stopped as stop:
-        print(f"stopped by {stop}; the same command continues this study", file=sys.stderr)
-        return stop.code
-
-
-def parse_seeds(text: str) -> list[int]:
-    """`0..9` is the seeds from 0 to 9, `0,3,5` these three. Raises ArgumentTypeError if it is neither."""
-    if match := re.fullmatch(r"(\d+)\.\.(\d+)", text):
-        seeds = list(range(int(match[1]), int(match[2]) + 1))
-    else:
-        seeds = [int(one) for one in text.split(",") if one.strip().isdecimal()]
-    if len(set(seeds)) < max(1, text.count(",") + 1):
-        raise argparse.ArgumentTypeError(f"{text} are not different seeds; use 0..9 or 0,3,5")
-    return seeds
-
-
-def _run(given: argparse.Namespace, others: list[str]) -> int:
     recipes = {path.stem: path for path in given.config}
     if len(recipes) < len(given.config):
         raise UserError("two recipes of --config have the same name, by which their runs are told apart; rename one")
@@ -81,3 +60,14 @@ def _run(given: argparse.Namespace, others: list[str]) -> int:
     print(study_report.write(StudySummary(study)))
     print(f"report in {study.directory / 'study.md'}")
     return 1 if study.failed else 0
+
+
+def parse_seeds(text: str) -> list[int]:
+    """`0..9` is the seeds from 0 to 9, `0,3,5` these three. Raises ArgumentTypeError if it is neither."""
+    if match := re.fullmatch(r"(\d+)\.\.(\d+)", text):
+        seeds = list(range(int(match[1]), int(match[2]) + 1))
+    else:
+        seeds = [int(one) for one in text.split(",") if one.strip().isdecimal()]
+    if len(set(seeds)) < max(1, text.count(",") + 1):
+        raise argparse.ArgumentTypeError(f"{text} are not different seeds; use 0..9 or 0,3,5")
+    return seeds

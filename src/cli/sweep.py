@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 from src.cli.overview import SUBCOMMANDS
 from src.errors import UserError, optional_package
 from src.runtime import run_directory
-from src.studies.processes import Stopped
 
 _EPILOG = """Other arguments are those of `fit`, for all trials. The same command continues a sweep that was
 interrupted, also with more trials. Exit code 1: a trial failed or was killed; the others were run nevertheless."""
@@ -43,16 +41,6 @@ def build_parser() -> argparse.ArgumentParser:
 def run_sweep(arguments: list[str]) -> int:
     """Runs what is missing; returns the exit code."""
     given, others = build_parser().parse_known_args(arguments)
-    try:
-        return _run(given, others)
-    except KeyboardInterrupt:  # before the first trial
-        return 130
-    except Stopped as stop:
-        print(f"stopped by {stop}; the same command continues this sweep", file=sys.stderr)
-        return stop.code
-
-
-def _run(given: argparse.Namespace, others: list[str]) -> int:
     for option in ("trials", "processes"):
         if getattr(given, option) < 1:
             raise UserError(f"--{option} {getattr(given, option)} must be at least 1")

@@ -22,14 +22,6 @@ POLL_SECONDS = 0.1
 COMMAND = [sys.executable, str(Path(__file__).parents[1])]  # `python -m src` from any folder
 
 
-class Stopped(Exception):
-    """A signal has stopped the processes, which have saved what they need to continue."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(signal.Signals(number).name)
-        self.code = 128 + number
-
-
 def output_of(run: Path) -> Path:
     """The file of the output of a run."""
     return run.parent / "output" / f"{run.name}.txt"
@@ -70,8 +62,8 @@ class Job:
 
 def run(jobs: Iterator[Job | None], processes: int) -> None:
     """Runs jobs until there are no more, so many processes at a time. `jobs` is asked for the next one when one is
-    free; None means that there may be one later. Raises Stopped when a signal was received, and the processes have
-    ended."""
+    free; None means that there may be one later. Exits with 128 plus the number of a signal that was received, when the
+    processes have saved what they need to continue."""
     running: dict[int, tuple[subprocess.Popen[bytes], Job]] = {}
     exhausted = False
     with _passing_on(running) as received:
@@ -93,7 +85,8 @@ def run(jobs: Iterator[Job | None], processes: int) -> None:
                     del running[slot]
                     job.ended(process.returncode)
             if received and not running:
-                raise Stopped(received[0])
+                print(f"stopped by {signal.Signals(received[0]).name}; the same command continues", file=sys.stderr)
+                raise SystemExit(128 + received[0])
 
 
 def _start(job: Job, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:

@@ -89,8 +89,7 @@ class Study:
         ]
 
     def run(self, at_a_time: int) -> None:
-        """Runs what is missing; `failed` names the runs that failed, each with the end of its output. Raises
-        `processes.Stopped`."""
+        """Runs what is missing; `failed` names the runs that failed, each with the end of its output."""
         processes.run(self._jobs(), at_a_time)
 
     def follow(self, member: Member) -> int:

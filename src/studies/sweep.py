@@ -97,7 +97,7 @@ class Sweep:
         return self.directory / f"trial-{number:03}"
 
     def run(self, trials: int, at_a_time: int) -> None:
-        """Runs trials until there are as many, those that were interrupted first. Raises `processes.Stopped`."""
+        """Runs trials until there are as many, those that were interrupted first."""
         processes.run(self._jobs(trials), at_a_time)
 
     def _jobs(self, trials: int) -> Iterator[Job]:
