@@ -15,15 +15,11 @@ def in_job() -> bool:
 
 
 def requeue(number: int, planned: bool) -> str:
-    """Starts the job of this process again, if SLURM has preempted it or its time limit is near. Called in one process.
+    """Starts the job of this process, which a signal stops, again, if SLURM has preempted it or its time limit is near.
+    Called in one process. Returns what happens next, a sentence for the log; empty outside of SLURM.
 
-    Args:
-        number: of the signal that stops this process.
-        planned: whether it is the signal by which the batch script asks for a restart, or the time limit is near, and
-            there is progress since the start, without which the job would start again forever.
-
-    Returns:
-        What happens next, a sentence for the log; empty outside of SLURM.
+    `planned` is whether it is the signal by which the batch script asks for a restart, or the time limit is near, and
+    there is progress since the start, without which the job would start again forever.
     """
     if not in_job() or number == signal.SIGINT:
         return ""
