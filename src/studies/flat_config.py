@@ -16,7 +16,8 @@ class ClassPath(str):
 
 
 def flatten(value: Any, key: str = "") -> dict[str, Any]:
-    """Dotted keys without `class_path` and `init_args`: `model.net` is the class path, `model.net.width` an argument.
+    """Dotted keys without `class_path`, `init_args` and `dict_kwargs`: `model.net` is the class path, and
+    `model.net.width` an argument.
 
     A list of classes is one text of their names, and the arguments of each stand under its name:
     `data.augment` is `Flip, Shift`, and `data.augment.Shift.pixels` an argument.
@@ -27,7 +28,7 @@ def flatten(value: Any, key: str = "") -> dict[str, Any]:
 def _items(value: Any, key: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict) and "class_path" in value:
         yield key, ClassPath(value["class_path"])
-        yield from _items(value.get("init_args") or {}, key)
+        yield from _items({**(value.get("init_args") or {}), **(value.get("dict_kwargs") or {})}, key)
     elif isinstance(value, dict):
         for name, item in value.items():
             yield from _items(item, f"{key}.{name}" if key else str(name))

@@ -17,7 +17,7 @@ def where(records: Sequence[RunRecord], conditions: Iterable[str]) -> list[RunRe
     selected = list(records)
     for condition in conditions:
         key, separator, value = condition.partition("=")
-        key = key.removeprefix("--").replace(".init_args", "").removesuffix(".class_path")
+        key = key.removeprefix("--").replace(".init_args", "").replace(".dict_kwargs", "").removesuffix(".class_path")
         if not separator or not key:
             raise UserError(f"--where {condition} is not KEY=VALUE; for example --where model.net=SimpleCNN")
         _check_key("--where", key, records)
@@ -37,7 +37,7 @@ def _equals(value: Any, text: str) -> bool:
 def sort(records: Sequence[RunRecord], key: str) -> list[RunRecord]:
     """By a metric, the best first; by any other key from small to large. Runs without a value are last. Raises
     UserError if no run has the key."""
-    key = key.removeprefix("--").replace(".init_args", "")
+    key = key.removeprefix("--").replace(".init_args", "").replace(".dict_kwargs", "")
     _check_key("--sort", key, records)
     metrics = {name for record in records for name in record.metrics}
     sign = -1 if key in metrics and "loss" not in key and "error" not in key else 1

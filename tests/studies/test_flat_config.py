@@ -7,13 +7,13 @@ from src.studies.flat_config import ClassPath, as_text, flatten
 
 def test_keys_are_those_of_the_command_line() -> None:
     config = {
-        "model": {"net": {"class_path": "src.models.Wide", "init_args": {"width": 3, "betas": [0.9, 0.99]}}},
+        "model": {"net": {"class_path": "m.Wide", "init_args": {"betas": [0.9, 0.99]}, "dict_kwargs": {"width": 3}}},
         "trainer": {"max_epochs": 2, "logger": None},
     }
     assert flatten(config) == {
-        "model.net": "src.models.Wide",
-        "model.net.width": 3,
+        "model.net": "m.Wide",
         "model.net.betas": [0.9, 0.99],
+        "model.net.width": 3,
         "trainer.max_epochs": 2,
         "trainer.logger": None,
     }
