@@ -30,12 +30,10 @@ def check(subject: str, function: Callable[..., str], *args: Any) -> Finding:
     """Calls a function that returns a text or a `Note`, and raises what is FAIL."""
     try:
         text = function(*args)
-    except (UserError, MisconfigurationException) as error:
-        print_fault(error)
-        return Finding("FAIL", subject, str(error))
     except Exception as error:
         print_fault(error)
-        return Finding("FAIL", subject, f"{error} ({type(error).__name__})")
+        kind = "" if isinstance(error, (UserError, MisconfigurationException)) else f" ({type(error).__name__})"
+        return Finding("FAIL", subject, f"{error}{kind}")
     return Finding("note" if isinstance(text, Note) else "ok", subject, text)
 
 
