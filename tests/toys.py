@@ -130,7 +130,7 @@ def classifier(**kwargs: Any) -> Classifier:
 def trainer(directory: Path, every_n_steps: int | None = None, images: bool = True, **kwargs: Any) -> Trainer:
     """A trainer of one epoch without a report; `every_n_steps` is that of last.ckpt. With a logger, what draws images
     takes a second."""
-    without = dict.fromkeys(["report", *([] if images else IMAGES)])
+    without: dict[str, Any] = dict.fromkeys(["report", *([] if images else IMAGES)])
     defaults = {
         "default_callbacks": DefaultCallbacks(**without, checkpoints=RunCheckpoints(every_n_steps=every_n_steps)),
         "max_epochs": 1,
