@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import signal
 import subprocess
 import sys
@@ -196,3 +197,14 @@ def test_both_sides_train_on_photographs(tmp_path: Path) -> None:
     photographs.write_images(tmp_path / "images", 70)
     assert len(photographs.torchvision_side(tmp_path / "images", 32, 2, workers=0)) == 2
     assert len(photographs.ours(tmp_path / "images", 32, 2, tmp_path / "cache")) == 2
+
+
+@pytest.mark.slow
+def test_both_sides_predict_the_same_files(tmp_path: Path) -> None:
+    photographs.write_images(tmp_path / "images", 70)
+    rows = []
+    for side in (photographs.plain_side, photographs.predict_side):
+        assert side(tmp_path / "images", 32, 0, tmp_path / "p.csv") > 0
+        with (tmp_path / "p.csv").open(newline="") as file:
+            rows.append([path for path, _, _ in csv.reader(file) if path != "path"])
+    assert len(rows[0]) == 70 and rows[0] == rows[1]
