@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+from src.cli.number import above_zero, at_least
 from src.cli.overview import SUBCOMMANDS
 
 _RUN = "a directory in logs, a recipe for its latest run, RUN@last, or a checkpoint file"
@@ -45,21 +46,27 @@ def predict() -> argparse.ArgumentParser:
         type=int,
         help="the K most probable classes of an image (default: 1, or all where an image can have several)",
     )
-    parser.add_argument("--batch_size", metavar="B", type=int, default=64, help="images per step (default: 64)")
+    parser.add_argument(
+        "--batch_size", metavar="B", type=at_least(1, "--batch_size"), default=64, help="images per step (default: 64)"
+    )
     parser.add_argument(
         "--num_workers",
         metavar="N",
-        type=int,
+        type=at_least(0, "--num_workers"),
         default=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
         help="processes that decode; 0 decodes in this one (default: the number of cores)",
     )
     parser.add_argument(
-        "--max_pixels", metavar="N", type=int, default=178_956_970, help="of a file; one of more is not read"
+        "--max_pixels",
+        metavar="N",
+        type=at_least(1, "--max_pixels"),
+        default=178_956_970,
+        help="of a file; one of more is not read",
     )
     parser.add_argument(
         "--white",
         metavar="VALUE",
-        type=float,
+        type=above_zero("--white"),
         help="becomes white in images of more than 8 bits (default: as in training, else by the values of each file)",
     )
     return parser
@@ -76,7 +83,11 @@ def export() -> argparse.ArgumentParser:
         help="images to compare on: files, folders, patterns (default: the validation images of the run)",
     )
     parser.add_argument(
-        "--compare_images", metavar="N", type=int, default=1000, help="at most this many images (default: 1000)"
+        "--compare_images",
+        metavar="N",
+        type=at_least(1, "--compare_images"),
+        default=1000,
+        help="at most this many images (default: 1000)",
     )
     parser.add_argument("--quantize", choices=("int8",), help="8-bit weights and inputs of layers, for onnx")
     parser.add_argument("--format", choices=("onnx", "torch-export", "safetensors"), required=True, help="of the file")
@@ -89,8 +100,10 @@ def demo() -> argparse.ArgumentParser:
     parser = _parser("demo", "--run RUN", _DEMO)
     _add_run(parser, required=True)
     parser.add_argument("--host", default="127.0.0.1", help="0.0.0.0 lets other machines in (default: 127.0.0.1)")
-    parser.add_argument("--port", type=int, default=7860, help="(default: 7860)")
-    parser.add_argument("--max_upload", metavar="MB", type=int, default=20, help="largest file (default: 20)")
+    parser.add_argument("--port", type=at_least(0, "--port"), default=7860, help="(default: 7860)")
+    parser.add_argument(
+        "--max_upload", metavar="MB", type=at_least(1, "--max_upload"), default=20, help="largest file (default: 20)"
+    )
     return parser
 
 

@@ -7,6 +7,7 @@ import os
 import re
 from pathlib import Path
 
+from src.cli.number import at_least
 from src.cli.overview import SUBCOMMANDS
 from src.errors import UserError
 from src.runtime import run_directory
@@ -30,7 +31,10 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--folds", type=int, help="of a stratified cross-validation, which reads no test set")
     parser.add_argument("--name", help="the study is logs/NAME (default: study_ and the names of the recipes)")
     parser.add_argument(
-        "--processes", type=int, default=1, help="how many runs at a time; 0 only writes the report (default: 1)"
+        "--processes",
+        type=at_least(0, "--processes"),
+        default=1,
+        help="how many runs at a time; 0 only writes the report (default: 1)",
     )
     parser.add_argument(
         "--member", type=int, metavar="N", help="only the Nth run, from 0, for example the task of an array of jobs"
@@ -46,7 +50,7 @@ def run_study(arguments: list[str]) -> int:
         raise UserError("two recipes of --config have the same name, by which their runs are told apart; rename one")
     if given.folds is not None and given.folds < 2:
         raise UserError(f"--folds {given.folds} must be at least 2")
-    directory = run_directory.LOGS / (given.name or f"study_{'_'.join(recipes)}")
+    directory = run_directory.named(given.name or f"study_{'_'.join(recipes)}")
     study = Study(directory, recipes, given.seeds, given.folds, others)
     if given.member is not None:
         if not 0 <= given.member < len(study.members):

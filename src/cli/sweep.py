@@ -6,6 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
+from src.cli.number import at_least
 from src.cli.overview import SUBCOMMANDS
 from src.errors import UserError, optional_package
 from src.runtime import run_directory
@@ -25,7 +26,7 @@ def build_parser() -> argparse.ArgumentParser:
         "--space", type=Path, required=True, metavar="FILE",
         help="keys, each with a list of choices, or {low: ..., high: ...} and also log: true or step: ...",
     )  # fmt: skip
-    parser.add_argument("--trials", type=int, required=True, help="how many in all")
+    parser.add_argument("--trials", type=at_least(1, "--trials"), required=True, help="how many in all")
     parser.add_argument("--name", help="the sweep is logs/NAME (default: sweep_ and the name of the recipe)")
     for kind, default in (("sampler", "TPESampler"), ("pruner", "MedianPruner")):
         parser.add_argument(
@@ -34,16 +35,15 @@ def build_parser() -> argparse.ArgumentParser:
         )  # fmt: skip
     parser.add_argument("--storage", metavar="URL", help="a database of Optuna's (default: SQLite in logs/NAME)")
     parser.add_argument("--seed", type=int, default=0, help="of the sampler (default: 0)")
-    parser.add_argument("--processes", type=int, default=1, help="how many trials at a time (default: 1)")
+    parser.add_argument(
+        "--processes", type=at_least(1, "--processes"), default=1, help="how many trials at a time (default: 1)"
+    )
     return parser
 
 
 def run_sweep(arguments: list[str]) -> int:
     """Runs what is missing; returns the exit code."""
     given, others = build_parser().parse_known_args(arguments)
-    for option in ("trials", "processes"):
-        if getattr(given, option) < 1:
-            raise UserError(f"--{option} {getattr(given, option)} must be at least 1")
     if os.environ.get("SLURM_STEP_NUM_TASKS", "1") != "1":
         raise UserError(
             "a worker of a sweep is one task: use --ntasks 1, whose GPUs a trial shares, and --array for more"
@@ -54,7 +54,7 @@ def run_sweep(arguments: list[str]) -> int:
 
     recipe, *overlays = given.config
     others = [*(f"--config={overlay}" for overlay in overlays), *others]
-    directory = run_directory.LOGS / (given.name or f"sweep_{recipe.stem}")
+    directory = run_directory.named(given.name or f"sweep_{recipe.stem}")
     sweep = Sweep(directory, recipe, given.space, others, given.sampler, given.pruner, given.storage, given.seed)
     sweep.prepare()
     sweep.run(given.trials, given.processes)

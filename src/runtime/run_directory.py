@@ -133,6 +133,13 @@ def check_is_new(directory: Path) -> None:
         )
 
 
+def named(name: str) -> Path:
+    """The folder of a study or a sweep among the runs. Raises UserError if the name is a path."""
+    if Path(name).name != name or name == "..":
+        raise UserError(f"--name {name} must be the name of a folder in {LOGS}, without slashes")
+    return LOGS / name
+
+
 def all_in(logs: Path) -> list[Path]:
     """The runs in a folder: `<recipe>/<run>`, or `<run>`."""
     return sorted(filter(is_run, [*logs.glob("*"), *logs.glob("*/*")]))

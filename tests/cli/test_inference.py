@@ -128,6 +128,23 @@ def test_predict_by_an_exported_file_takes_no_arguments_of_test(
     assert stop.value.code == 2 and words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ("predict --batch_size=0", "--batch_size 0 must be at least 1"),
+        ("predict --num_workers=-1", "--num_workers -1 must be at least 0"),
+        ("predict --max_pixels=0", "--max_pixels 0 must be at least 1"),
+        ("predict --white=-1", "--white -1 must be above 0"),
+        ("predict --white=nan", "--white nan must be above 0"),
+        ("export --format=onnx --compare_images=0", "--compare_images 0 must be at least 1"),
+        ("demo --max_upload=0", "--max_upload 0 must be at least 1"),
+        ("demo --port=-1", "--port -1 must be at least 0"),
+    ],
+)
+def test_a_number_out_of_range_is_refused(arguments: str, words: str, fails: Callable[..., str]) -> None:
+    assert fails(*arguments.split(), "--run=nowhere") == f"{words}.\n"
+
+
 def test_only_onnx_is_quantized(fails: Callable[..., str]) -> None:
     assert "is for --format onnx" in fails("export", "--run=a", "--format=torch-export", "--quantize=int8")
 

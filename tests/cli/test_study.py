@@ -83,6 +83,8 @@ def test_a_killed_study_ends_as_the_undisturbed_one(tmp_path: Path) -> None:
         (["--config", "nowhere.yaml"], "--config nowhere.yaml is not a file"),
         (["--config", "a/x.yaml", "b/x.yaml"], "have the same name"),
         (["--config", "x.yaml", "--folds", "1"], "--folds 1 must be at least 2"),
+        (["--config", "x.yaml", "--processes", "-1"], "--processes -1 must be at least 0"),
+        (["--config", "x.yaml", "--name", "../x"], "--name ../x must be the name of a folder in logs, without slashes"),
         (["--config", "x.yaml", "--member", "1"], r"--member 1 is outside [0, 1)"),
     ],
 )
