@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
@@ -40,8 +41,8 @@ def read(path: Path) -> dict[str, Any]:
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         reason = getattr(error, "problem", None) or error
         raise UserError(f"{path}{where} is not YAML: {reason}. Check brackets, quotes and indentation there") from error
-    except RecursionError as error:
-        raise UserError(f"{path} is not a configuration: it is nested too deeply") from error
+    except RecursionError:
+        raise UserError(f"{path} is not a configuration: it is nested too deeply") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not a text file in UTF-8") from error
     if not isinstance(content, dict):
@@ -95,7 +96,8 @@ def names_given(arguments: list[str]) -> set[str]:
     for argument in arguments:
         key, _, value = argument.removeprefix("--").partition("=")
         if key == "config":
-            content = yaml.safe_load(Path(value).read_text() if Path(value).is_file() else value)
+            # Path.is_file raises for a text that is too long for a path.
+            content = yaml.safe_load(Path(value).read_text() if os.path.isfile(value) else value)
             names |= flatten(content).keys() if isinstance(content, dict) else set()
         elif argument.startswith("--"):
             names.add(key.removesuffix("+").replace(".init_args.", ".").replace(".dict_kwargs.", "."))
@@ -103,13 +105,15 @@ def names_given(arguments: list[str]) -> set[str]:
 
 
 def _in_current_format(path: str) -> str:
-    if not Path(path).is_file():  # jsonargparse reports it
+    if not os.path.isfile(path):  # jsonargparse reports it
         return path
     content = read(Path(path))
-    try:
+    contains_itself = True
+    with contextlib.suppress(RecursionError):  # which would count as a fault, as the context of another error, too
         _check(path, "", content)
-    except RecursionError as error:
-        raise UserError(f"{path} is not a configuration: a value in it contains itself") from error
+        contains_itself = False
+    if contains_itself:
+        raise UserError(f"{path} is not a configuration: a value in it contains itself")
     current = _without_empty(file_format.migrate_config(content, path))
     same = current == {file_format.ENTRY: file_format.FORMAT_VERSION, **content}
     return path if same else yaml.safe_dump(current)
@@ -130,7 +134,7 @@ def _check(path: str, key: str, value: Any) -> None:
     """Raises UserError for what jsonargparse ignores or reports in other words."""
     if value is not None and (advice := (_LINKED | _EARLY).get(key)):
         raise UserError(f"{path}: {key} {advice}")
-    mapping = isinstance(value, dict) or value is None or (isinstance(value, str) and Path(value).is_file())
+    mapping = isinstance(value, dict) or value is None or (isinstance(value, str) and os.path.isfile(value))
     if (key in ("trainer", "model") or key.endswith(".init_args")) and not mapping:
         raise UserError(f"{path}: {key} must be a mapping of arguments, not {value}")
     if isinstance(value, dict):

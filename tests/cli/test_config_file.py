@@ -100,6 +100,12 @@ data:
     }
 
 
+def test_the_names_in_a_content_that_is_too_long_for_a_path(tmp_path: Path) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(f"trainer:\ndata: {{class_path: a.B, init_args: {{data_dir: {'x' * 300}}}}}\n")
+    assert "data.data_dir" in config_file.names_given(config_file.resolve(["fit", f"--config={path}"])[0])
+
+
 class WithPartial(SimpleCNN):
     """Its default cannot be written to a configuration file."""
 

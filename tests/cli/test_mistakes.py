@@ -217,6 +217,7 @@ RECIPES = {
     "model: {net: SimpleCNN}\ndata: {init_args: {batch_size: 4}}": "data: class_path is missing",
     "net: SimpleCNN\ndata: Shapes": "does not accept option 'net'; did you mean model.net?",
     "model: {net: 3}\ndata: Shapes": "model.net: expected the class path of a Module, not 3",
+    "data: &a [*a]": "recipe.yaml is not a configuration: a value in it contains itself",
     "model: null\ndata: Shapes": "the following arguments are required: model.net",
     "model: {net: SimpleCNN}": "the following arguments are required: data",
     "data: Shapes": "the following arguments are required: model.net",
