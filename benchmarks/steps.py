@@ -3,7 +3,8 @@
     python -m benchmarks.steps --data_dir DIR
 
 Input: the fraction of an epoch spent on yielding indices, gathering, augmenting and normalizing, measured by the
-profiler of Lightning around these hooks. On a GPU these only queue work, so there it is the time of the host.
+profiler of Lightning around these hooks. On a GPU these only queue work, so there it is the time of the host. The last
+row is torchvision's ResNet-18 with 1,000 classes on random resized crops of 224 pixels, flipped.
 Logs: the notebooks' scalars for 10,000 epochs of one step each; the last tenth of the epochs against the second tenth.
 Validation: time of `validate` per image, against the network alone on images in memory.
 """
@@ -22,12 +23,15 @@ import torch
 from lightning import Callback, LightningModule
 from lightning import Trainer as LightningTrainer
 from lightning.pytorch.profilers import SimpleProfiler
+from torch import nn
+from torchvision.models import resnet18
 
 from benchmarks import report
 from benchmarks.notebooks import BATCH, FITS, SHORT
 from benchmarks.pytorch_side import build
 from src.classifier import Classifier
-from src.data import CIFAR10, Shapes
+from src.data import CIFAR10, ImageDataModule, ImageSet, Shapes
+from src.data.augment import RandomResizedCrop
 from src.runtime.trainer import Trainer
 
 INPUT = ("train_dataloader_next", "transfer_batch_to_device", "on_after_batch_transfer")
@@ -39,7 +43,25 @@ def data_of(recipe: str, data_dir: str) -> CIFAR10:
     return CIFAR10(data_dir, batch_size=BATCH, val_fraction=0.2, normalize="unit", augment=augment)
 
 
-def input_fraction(recipe: str, data_dir: str, steps: int) -> list[object]:
+class LargeImages(ImageDataModule):
+    """Noise of 256 pixels in 1,000 classes, one image each."""
+
+    classes = tuple(f"{number:04}" for number in range(1000))
+    mean, std = (0.5,) * 3, (0.25,) * 3
+
+    def prepare_data(self) -> None:
+        pass
+
+    def read(self, subset: str) -> ImageSet:
+        images_NHWC = torch.randint(0, 256, (self.num_classes, 256, 256, 3), dtype=torch.uint8)
+        return ImageSet(images_NHWC, torch.arange(self.num_classes))
+
+
+def large_images() -> LargeImages:
+    return LargeImages(batch_size=32, val_fraction=0, augment=[RandomResizedCrop(224)])
+
+
+def input_fraction(name: str, net: nn.Module, data: ImageDataModule, steps: int) -> list[object]:
     """Milliseconds per step, of its input, and the fraction."""
     profiler = SimpleProfiler()
     with tempfile.TemporaryDirectory() as folder:
@@ -50,7 +72,7 @@ def input_fraction(recipe: str, data_dir: str, steps: int) -> list[object]:
             profiler=profiler,
             enable_progress_bar=False,
         )
-        trainer.fit(Classifier(build(recipe)[0]), datamodule=data_of(recipe, data_dir), test_after_fit=False)
+        trainer.fit(Classifier(net, num_classes=data.num_classes), datamodule=data, test_after_fit=False)
 
     def milliseconds(*names: str) -> float:
         durations = [took[WARM_UP:] for action, took in profiler.recorded_durations.items() if action.endswith(names)]
@@ -58,7 +80,7 @@ def input_fraction(recipe: str, data_dir: str, steps: int) -> list[object]:
         return 1000 * sum(statistics.median(took) for took in durations)
 
     inputs, batch = milliseconds(*INPUT), milliseconds("run_training_batch")
-    return [recipe, f"{inputs + batch:.1f}", f"{inputs:.2f}", f"{100 * inputs / (inputs + batch):.1f} %"]
+    return [name, f"{inputs + batch:.1f}", f"{inputs:.2f}", f"{100 * inputs / (inputs + batch):.1f} %"]
 
 
 class EpochTimes(Callback):
@@ -138,7 +160,11 @@ def main() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")
 
-    inputs = [input_fraction(recipe, arguments.data_dir, arguments.steps) for recipe in recipes]
+    inputs = [
+        input_fraction(recipe, build(recipe)[0], data_of(recipe, arguments.data_dir), arguments.steps)
+        for recipe in recipes
+    ]
+    inputs.append(input_fraction("ResNet-18, 224 pixels", resnet18(), large_images(), min(arguments.steps, 20)))
     logs = long_logs(arguments.epochs)
     validations = [validation(recipe, arguments.data_dir, arguments.rounds) for recipe in recipes]
     print(f"\n{report.table(['recipe', 'ms per step', 'input', 'fraction'], inputs)}")
