@@ -27,6 +27,7 @@ from src.metrics import F1AtThreshold, MeanAveragePrecision, class_metrics, f1_s
 
 Loss = nn.Module | Callable[[Tensor, Tensor], Tensor]  # of logits and labels
 MetricCallable = Callable[[int], Metric]  # of the number of classes
+_MAX_LOGGED_CLASSES = 100  # each has a chart and a line of the table that ends a test
 Stage = Literal["train", "val", "test"]
 
 
@@ -80,7 +81,8 @@ class Task(ABC):
 
     @abstractmethod
     def test_scores(self, counts: Tensor, names: Iterable[object], threshold: float) -> dict[str, Tensor]:
-        """Metrics of a test from what `confusion` has counted, by their names; NaN for a class without samples."""
+        """Metrics of a test from what `confusion` has counted, by their names; NaN for a class without samples. Of more
+        than 100 classes, there are none of each class."""
 
     @abstractmethod
     def _own_metrics(self, stage: Stage) -> dict[str, Metric]: ...
@@ -143,8 +145,7 @@ class SingleLabel(Task):
 
     def test_scores(self, counts: Tensor, names: Iterable[object], threshold: float) -> dict[str, Tensor]:
         acc_K, f1_K = class_metrics(counts)
-        of_classes = {f"acc_of/{name}": acc for name, acc in zip(names, acc_K, strict=True)}
-        return {"f1": f1_K.nanmean(), **of_classes, "balanced_acc": acc_K.nanmean()}
+        return {"f1": f1_K.nanmean(), **_of_each("acc_of", acc_K, names), "balanced_acc": acc_K.nanmean()}
 
     def _own_metrics(self, stage: Stage) -> dict[str, Metric]:
         # The data module has checked the labels and the step the shape of the logits; torchmetrics would search each
@@ -197,14 +198,18 @@ class MultiLabel(Task):
 
     def test_scores(self, counts: Tensor, names: Iterable[object], threshold: float) -> dict[str, Tensor]:
         f1_K = f1_scores(counts)
-        of_classes = {f"f1_of/{name}": f1 for name, f1 in zip(names, f1_K, strict=True)}
-        return {"f1": f1_K.nanmean(), **of_classes, "threshold": torch.tensor(threshold)}
+        return {"f1": f1_K.nanmean(), **_of_each("f1_of", f1_K, names), "threshold": torch.tensor(threshold)}
 
     def _own_metrics(self, stage: Stage) -> dict[str, Metric]:
         metrics: dict[str, Metric] = {"map": MeanAveragePrecision(self.num_classes)}
         if stage == "val":
             metrics["f1"] = F1AtThreshold(self.num_classes)
         return metrics
+
+
+def _of_each(metric: str, values_K: Tensor, names: Iterable[object]) -> dict[str, Tensor]:
+    few = len(values_K) <= _MAX_LOGGED_CLASSES
+    return {f"{metric}/{name}": value for name, value in zip(names, values_K, strict=True)} if few else {}
 
 
 def per_image(loss: Loss) -> Loss:

@@ -99,3 +99,13 @@ def test_a_metric_that_does_not_take_the_number_of_classes_is_named() -> None:
     make: Any = Accuracy  # whose first argument is the task
     with pytest.raises(ValueError, match="metrics mine cannot be built with the number of classes, 3, as its first"):
         SingleLabel(3).metrics("train", {"mine": make})
+
+
+@pytest.mark.parametrize("task", [SingleLabel, MultiLabel])
+def test_scores_of_each_class_are_metrics_of_a_test_unless_there_are_many(task: type[Task]) -> None:
+    for num_classes, shown in ((100, 100), (101, 0)):
+        shape = (num_classes, num_classes) if task is SingleLabel else (num_classes, 2, 2)
+        counts = torch.ones(shape, dtype=torch.long)
+        scores = task(num_classes).test_scores(counts, range(num_classes), 0.5)
+        assert sum("_of/" in name for name in scores) == shown
+        assert "f1" in scores

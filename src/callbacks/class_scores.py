@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 
 class ClassScores(TestSamplesCallback):
-    """Shows, after a test, precision and recall of each class as bars, the class with the lowest F1 score first. Where
-    an image can have several classes, also writes classes.csv: images, threshold, precision, recall, F1 score and
-    average precision of each class, empty where one is not defined."""
+    """Shows, after a test, precision and recall of each class as bars, the class with the lowest F1 score first, and
+    writes classes.csv: images, precision, recall and F1 score of each class, empty where one is not defined; where an
+    image can have several classes, also the threshold and the average precision."""
 
     def __init__(self, max_classes: int = 40) -> None:
         """
@@ -43,9 +43,8 @@ class ClassScores(TestSamplesCallback):
         self.max_classes = max_classes
 
     def on_test_samples(self, trainer: Trainer, pl_module: LightningModule, samples: TestSamples) -> None:
-        if samples.multi_label:
-            with display_only("classes.csv"):
-                write_scores(Path(trainer.default_root_dir) / "classes.csv", trainer, samples)
+        with display_only("classes.csv"):
+            write_scores(Path(trainer.default_root_dir) / "classes.csv", trainer, samples)
         if image_loggers(trainer):
             with display_only("precision and recall by class"):
                 names = class_names(trainer, samples.logits_NK.shape[1])
@@ -68,18 +67,24 @@ def precision_recall(predicted_N: Tensor, labels_N: Tensor, num_classes: int) ->
 
 
 def write_scores(path: Path, trainer: Trainer, samples: TestSamples) -> None:
-    """One row for each of the classes that an image can have."""
-    labels_NK, names = samples.labels_N, class_names(trainer, samples.labels_N.shape[1])
-    correct_K, predicted_K, true_K = counts_of_classes(samples.predicted_N, labels_NK, len(names))
-    f1_K = 2 * correct_K / (predicted_K + true_K)
-    average_K = average_precisions(samples.probabilities_NK, labels_NK)
-    scores_K4 = torch.stack([correct_K / predicted_K, correct_K / true_K, f1_K, average_K], 1)
+    """One row for each class."""
+    names = class_names(trainer, samples.logits_NK.shape[1])
+    correct_K, predicted_K, true_K = counts_of_classes(samples.predicted_N, samples.labels_N, len(names))
+    scores = {
+        "precision": correct_K / predicted_K,
+        "recall": correct_K / true_K,
+        "f1": 2 * correct_K / (predicted_K + true_K),
+    }
+    if samples.multi_label:
+        scores |= {
+            "average_precision": average_precisions(samples.probabilities_NK, samples.labels_N),
+            "threshold": torch.full_like(scores["f1"], samples.threshold),
+        }
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
-        writer.writerow(["class", "images", "threshold", "precision", "recall", "f1", "average_precision"])
-        for name, count, scores in zip(names, true_K.tolist(), scores_K4.tolist(), strict=True):
-            shown = ["" if math.isnan(score) else f"{score:.4f}" for score in scores]
-            writer.writerow([name, count, f"{samples.threshold:.2f}", *shown])
+        writer.writerow(["class", "images", *scores])
+        for name, count, row in zip(names, true_K.tolist(), torch.stack([*scores.values()], 1).tolist(), strict=True):
+            writer.writerow([name, count, *("" if math.isnan(score) else f"{score:.4f}" for score in row)])
 
 
 def plot(precision_K: Tensor, recall_K: Tensor, names: list[str], max_classes: int) -> Figure:

@@ -59,7 +59,7 @@ class StudySummary:
         if member.fold is not None:
             results = json.loads((member.directory / run_directory.RESULTS).read_text())
             values = {name: value for name, value in results["fit"]["last"].items() if name.startswith("val/")}
-        return {name: value for name, value in values.items() if value is not None and "acc_of/" not in name}
+        return {name: value for name, value in values.items() if value is not None and "_of/" not in name}
 
     def _units(self, recipe: str) -> dict[int, dict[str, float]]:
         """The metrics of each seed, or of each fold of the only seed. A seed of a cross-validation counts when all its

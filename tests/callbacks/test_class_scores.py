@@ -34,10 +34,22 @@ def test_scores_of_several_classes_are_written(tmp_path: Path) -> None:
     samples = TestSamples(torch.arange(3), labels_NK, logits_NK, torch.zeros(3), threshold=0.6)
     write_scores(tmp_path / "classes.csv", Trainer(logger=False, accelerator="cpu"), samples)
     assert (tmp_path / "classes.csv").read_text().splitlines() == [
-        "class,images,threshold,precision,recall,f1,average_precision",
-        "0,2,0.60,0.5000,0.5000,0.5000,0.8333",
-        "1,1,0.60,1.0000,1.0000,1.0000,1.0000",
-        "2,0,0.60,,,,",
+        "class,images,precision,recall,f1,average_precision,threshold",
+        "0,2,0.5000,0.5000,0.5000,0.8333,0.6000",
+        "1,1,1.0000,1.0000,1.0000,1.0000,0.6000",
+        "2,0,,,,,0.6000",
+    ]
+
+
+def test_scores_of_classes_are_written(tmp_path: Path) -> None:
+    logits_NK = torch.eye(3)[[0, 0, 1]]
+    samples = TestSamples(torch.arange(3), torch.tensor([0, 1, 1]), logits_NK, torch.zeros(3))
+    write_scores(tmp_path / "classes.csv", Trainer(logger=False, accelerator="cpu"), samples)
+    assert (tmp_path / "classes.csv").read_text().splitlines() == [
+        "class,images,precision,recall,f1",
+        "0,1,0.5000,1.0000,0.6667",
+        "1,2,1.0000,0.5000,0.6667",
+        "2,0,,,",
     ]
 
 
