@@ -23,7 +23,7 @@ from tests.toys import last_checkpoint
 
 # A place, see tests/kills.py, and what is killed there.
 KILLS = [
-    *(("step 2", "both"), ("saving 3", "both"), ("test 1", "both"), ("between", "both"), ("step 3", "SIGTERM")),
+    *(("step 2", "both"), ("saving 3", "both"), ("step 3", "SIGTERM"), ("between", "both"), ("test 1", "both")),
     *(("saving 1", "run"), ("test 1", "SIGINT"), ("step 1", "both"), ("between", "SIGTERM"), ("test 1", "study")),
 ][: int(os.environ.get("KILLS", "3"))]
 

@@ -33,9 +33,10 @@ def test_a_warning_is_printed_if_batch_norm_is_not_synchronized(
 
 
 @pytest.mark.slow
-def test_all_ranks_validate_with_the_running_statistics_that_are_saved(tmp_path: Path) -> None:
+@pytest.mark.parametrize("broadcast_buffers", [True, False])
+def test_all_ranks_validate_with_the_running_statistics_that_are_saved(broadcast_buffers: bool, tmp_path: Path) -> None:
     """torch's DDP also broadcasts them, at each forward, unless `broadcast_buffers` is false."""
-    strategy = {"class_path": "DDPStrategy", "dict_kwargs": {"broadcast_buffers": False}}
+    strategy = {"class_path": "DDPStrategy", "dict_kwargs": {"broadcast_buffers": broadcast_buffers}}
     output = finish(
         *("--data=tests.toys.Squares", "--model.net=tests.toys.NormalizedLinear", "--trainer.max_epochs=2"),
         *("--trainer.accelerator=cpu", "--trainer.devices=2", f"--trainer.strategy={json.dumps(strategy)}"),

@@ -18,7 +18,7 @@ Outcome = tuple[dict, dict[str, torch.Tensor], dict[str, torch.Tensor]]
 def fit(directory: Path, *arguments: str) -> Outcome:
     """The results, the last weights and the samples of the test of a fit in separate processes."""
     # No dropout and no batch norm, so that nothing depends on the rank; batches of 24 do not divide the 102 training,
-    # 25 validation and 41 test samples evenly among two or three.
+    # 25 validation and 41 test samples evenly among two, three or four.
     finish(
         *(argument for argument in TINY if argument != "--model.net.image_size=12"),
         *("--data.test_size=41", "--data.train_size=127", "--data.augment+=ImageDataGenerator"),
@@ -40,7 +40,7 @@ def of_one_rank(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("world_size", [2, 3])
+@pytest.mark.parametrize("world_size", [2, 3, 4])
 def test_several_ranks_give_the_result_of_one(world_size: int, of_one_rank: Outcome, tmp_path: Path) -> None:
     expected, expected_weights, expected_samples = of_one_rank
     results, weights, samples = fit(tmp_path / "several", f"--trainer.devices={world_size}", "--trainer.strategy=ddp")
