@@ -89,9 +89,12 @@ def check_resumable(model: LightningModule, saved: Mapping[str, Any], source: st
 
 def check_same_split(model: LightningModule, saved: Mapping[str, Any]) -> None:
     """Raises UserError if images would validate that the weights of a checkpoint were trained on, as other arguments
-    of the split say. Without validation all of them train."""
-    before, now = (part and part.get("init_args", {}) for part in _configs("data", model, saved))
-    if not before or not now or not (now.get("val_fraction") or now.get("folds")):
+    of the split of the same class say. Without validation all of them train."""
+    was, is_now = _configs("data", model, saved)
+    if not was or not is_now or was["class_path"] != is_now["class_path"]:
+        return
+    before, now = was.get("init_args", {}), is_now.get("init_args", {})
+    if not (now.get("val_fraction") or now.get("folds")):
         return
     known = {name: before[name] for name in _SPLIT if name in before}
     if changed := run_directory.diff(known, {name: now.get(name) for name in known}, "data."):

@@ -175,11 +175,15 @@ def test_a_resumed_run_keeps_optimizer_and_schedule(change: dict[str, Any], matc
         ({"folds": 5}, "data.folds was None, is 5"),
         ({"val_fraction": 0.0}, None),  # all images train
         ({"batch_size": 3}, None),
+        ({"class_path": "other.Images", "split": "random"}, None),
     ],
 )
 def test_images_that_were_trained_on_do_not_validate(change: dict[str, Any], match: str | None, tmp_path: Path) -> None:
     split = {"val_fraction": 0.2, "split": "tail", "split_seed": 0, "folds": None, "fold": 0}
-    before, now = ({"data": {"init_args": {"batch_size": 6, **split, **own}}} for own in ({}, change))
+    before, now = (
+        {"data": {"class_path": own.pop("class_path", "Squares"), "init_args": {"batch_size": 6, **split, **own}}}
+        for own in ({}, {**change})
+    )
     first = classifier()
     first.config = before
     trainer(tmp_path).fit(first, datamodule=Squares(), test_after_fit=False)
