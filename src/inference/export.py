@@ -64,12 +64,16 @@ def export(
         if calibration:
             quantize(part, calibration)
         compared = compare(classifier, load(part).probabilities, images)
-        least, limit = (INT8_AGREEMENT, 1.0) if calibration else (1.0, LIMIT)
-        if compared.largest > limit or compared.agreeing < least * compared.images:
+        agrees = f"has the same class on {compared.agreeing:,} of {compared.images:,} images"
+        if calibration and compared.agreeing < INT8_AGREEMENT * compared.images:
             raise UserError(
-                f"the exported network differs on {compared.images:,} images by up to {compared.largest:.2g} in a "
-                f"probability, and agrees in the class of {compared.agreeing:,}; the limits are {limit:g} and "
-                f"{least:.0%}. Nothing is written"
+                f"the network of 8 bits {agrees}; at least {INT8_AGREEMENT:.0%} are needed, so nothing is written. "
+                "Export it without --quantize"
+            )
+        if not calibration and (compared.largest > LIMIT or compared.agreeing < compared.images):
+            raise UserError(
+                f"the exported network {agrees}, and differs by up to {compared.largest:.2g} in a probability; all and "
+                f"{LIMIT:g} are the limits, so nothing is written"
             )
         for file in folder.iterdir():
             file.replace(output.parent / file.name)

@@ -31,7 +31,8 @@ def quantize(path: Path, calibration: Iterator[Tensor]) -> None:
         model,
         path,
         _Reader(calibration),
-        op_types_to_quantize=["Conv", "Gemm", "MatMul"],
+        # With ReLU and ReLU6 among them, the range of a convolution in front of one is that of what passes.
+        op_types_to_quantize=["Conv", "Gemm", "MatMul", "Relu", "Clip"],
         nodes_to_exclude=exact,
         per_channel=True,
         activation_type=by.QuantType.QUInt8,

@@ -71,9 +71,30 @@ def test_a_quantized_network_is_smaller_and_refused_if_its_classes_differ(tmp_pa
     assert compared.images == compared.agreeing == 7 and compared.largest > 0
     assert output.stat().st_size < size - 2 * 192 * 64 and load(output).spec == SPEC
     black = iter([torch.zeros(1, 8, 8, 3, dtype=torch.uint8)])
-    with pytest.raises(UserError, match=r"the limits are 1 and 95%"):
+    with pytest.raises(
+        UserError, match=r"the same class on \d of 7 images; at least 95% are needed.* without --quantize"
+    ):
         export(own, output, "onnx", images(), METADATA_OF_TEST, load, black)
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
+
+
+@pytest.mark.export
+@pytest.mark.filterwarnings("default")
+@pytest.mark.parametrize("activation", [nn.ReLU(), nn.ReLU6()])
+def test_the_range_of_a_quantized_convolution_is_that_of_what_passes_its_relu(
+    activation: nn.Module, tmp_path: Path
+) -> None:
+    own = classifier(nn.Sequential(nn.Conv2d(3, 4, 3), activation, nn.Flatten(), nn.Linear(144, 3)))
+    export(own, output := tmp_path / "model.onnx", "onnx", images(), METADATA_OF_TEST, load, images())
+    graph = import_module("onnx").load(output).graph
+    (conv,) = (node for node in graph.node if node.op_type == "Conv")
+    (after,) = (node for node in graph.node if conv.output[0] in node.input)
+    quantized = (
+        after if after.op_type == "QuantizeLinear" else next(n for n in graph.node if after.output[0] in n.input)
+    )
+    assert after.op_type in ("Relu", "Clip", "QuantizeLinear") and quantized.op_type == "QuantizeLinear"
+    zero_point = next(one for one in graph.initializer if one.name == quantized.input[2])
+    assert import_module("onnx").numpy_helper.to_array(zero_point) == 0  # nothing is kept for negative values
 
 
 @pytest.mark.export
