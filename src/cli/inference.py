@@ -56,6 +56,8 @@ def run(arguments: list[str]) -> int | None:
 
 
 def _predict(given: argparse.Namespace) -> int:
+    if given.exported and not given.exported.is_file():
+        raise UserError(f"--exported {given.exported} is not a file")
     if given.exported and given.exported.suffix != SUFFIXES["safetensors"]:
         weights, directory = given.exported, given.exported.parent
         probabilities, spec = exported_file.load(weights)

@@ -119,6 +119,11 @@ def test_an_exported_file_predicts_as_the_run(
         assert float(row["probability"]) == pytest.approx(float(of_run["probability"]), abs=1e-4)
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES.values())
+def test_an_exported_file_that_does_not_exist_is_named(suffix: str, fails: Callable[..., str]) -> None:
+    assert fails("predict", f"--exported=nowhere{suffix}", "a.png") == f"--exported nowhere{suffix} is not a file.\n"
+
+
 @pytest.mark.parametrize("arguments, words", [([], "--exported needs PATH"), (["a.png", "--trainer.x=1"], "trainer.x")])
 def test_predict_by_an_exported_file_takes_no_arguments_of_test(
     arguments: list[str], words: str, cli: Callable[..., None], capsys: pytest.CaptureFixture[str]
