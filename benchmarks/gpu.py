@@ -63,7 +63,7 @@ def run(command: list[str], seconds: float, log: Path, **environ: str) -> Part:
             code = None
             process.send_signal(signal.SIGINT)
         try:
-            process.wait(10)
+            process.wait(30)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()

@@ -124,7 +124,7 @@ ARGUMENTS = {
     "--model.net=torchvison.models.resnet18": "No module named 'torchvison'; did you mean torchvision?",
     "--model.net=collections.OrderedDict": "does not correspond to a subclass of Module",
     "--model.net=torch.nn.functional.relu": "a function states in its signature what it returns: `-> Module`",
-    "--model.loss=os.getcwd": "a function states in its signature what it returns: `-> Tensor`",
+    "--model.loss=textwrap.dedent": "a function states in its signature what it returns: `-> Tensor`",
     "--model.net=torch.nn.Linear": "the following arguments are required: in_features, out_features",
     "--model.net=torchvision.models.resnet18 --model.net.num_clases=10": "did you mean num_classes?",
     "--model.net=torch.nn.Conv2d --model.net.in_channels=3 --model.net.out_channels=10 --model.net.kernel_size=3": (
