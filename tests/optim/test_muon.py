@@ -46,7 +46,7 @@ def test_orthogonalize_brings_singular_values_close_to_one(shape: tuple[int, int
 
 
 def test_zero_gradient_gives_zero_update():
-    assert torch.equal(orthogonalize(torch.zeros(4, 9), steps=3), torch.zeros(4, 9, dtype=torch.bfloat16))
+    assert torch.equal(orthogonalize(torch.zeros(4, 9), steps=3), torch.zeros(4, 9))
 
 
 def test_convolution_step_equals_torch_muon():
@@ -61,7 +61,7 @@ def test_convolution_step_equals_torch_muon():
         matrix.grad = module.conv.weight.grad.flatten(1).clone()
         optimizer.step()
         torch_optimizer.step()
-    assert torch.allclose(module.conv.weight.flatten(1), matrix, atol=1e-6)
+    assert torch.allclose(module.conv.weight.flatten(1), matrix, atol=4e-3)  # torch's computes in bf16
 
 
 def test_other_parameters_step_like_torch_nesterov_sgd():
